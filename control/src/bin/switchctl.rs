@@ -1,0 +1,2 @@
+//! switchctl
+fn main() {}

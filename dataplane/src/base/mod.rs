@@ -1,0 +1,17 @@
+//! Level 0: newtypes with units, the table of drop reasons, counters, memory.
+
+pub mod counters;
+pub mod drop;
+pub mod hash;
+pub mod ids;
+pub mod mac;
+pub mod mem;
+pub mod time;
+pub mod tuple;
+
+pub use counters::Counters;
+pub use drop::Reason;
+pub use ids::{PortId, Role, RuleId, Vid};
+pub use mac::Mac;
+pub use time::{Instant, Tick};
+pub use tuple::{Proto, Tuple};

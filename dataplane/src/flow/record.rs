@@ -1,0 +1,256 @@
+//! The shared connection record: two cache lines, all atomics, read without a lock on a hit.
+//!
+//! Line 1 is what a hit reads: both keys, and for each direction where the frame goes and how its
+//! checksums change. Line 2 is what a hit writes: when it was last seen, and each direction's own
+//! TCP numbers. Each direction stores only what its own frames said and reads the other's, so two
+//! workers that see the two directions never need a read-modify-write; only TCP state changes are
+//! compare-and-swap. A lost race under-reports until the next frame of that direction.
+
+use crate::base::{Mac, PortId, RuleId, Tick};
+use crate::flow::key::FlowKey;
+use bytemuck::Zeroable;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Direction of a frame within its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum Dir {
+    /// As the first frame went.
+    Orig = 0,
+    /// The answers.
+    Reply = 1,
+}
+
+impl Dir {
+    /// The other one.
+    #[inline]
+    #[must_use]
+    pub const fn other(self) -> Dir {
+        match self {
+            Dir::Orig => Dir::Reply,
+            Dir::Reply => Dir::Orig,
+        }
+    }
+
+    /// Both, original first.
+    pub const BOTH: [Dir; 2] = [Dir::Orig, Dir::Reply];
+}
+
+/// What a hit does to a frame of one direction. The new tuple is not here: it is the other
+/// direction's key, reversed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Forward {
+    /// Egress port.
+    pub egress: PortId,
+    /// Next hop's MAC.
+    pub dst_mac: Mac,
+    /// RFC 1624 delta of the IPv4 header checksum (addresses; the TTL's is added per frame).
+    pub ip_delta: u16,
+    /// Delta of a finished L4 checksum (addresses and ports).
+    pub l4_delta: u16,
+    /// Delta of a partial L4 checksum (addresses only).
+    pub partial_delta: u16,
+}
+
+#[derive(Zeroable)]
+#[repr(C)]
+struct KeyCell {
+    a: AtomicU64,
+    b: AtomicU64,
+}
+
+#[derive(Zeroable)]
+#[repr(C)]
+struct ForwardCell {
+    /// MAC in the low 48 bits, egress port in the high 16.
+    place: AtomicU64,
+    /// ip, l4, partial deltas and 16 zero bits.
+    deltas: AtomicU64,
+}
+
+/// What the frames of one direction said (TCP). Sequence numbers are modulo 2^32.
+#[derive(Zeroable)]
+#[repr(C)]
+pub struct TcpDir {
+    /// Highest sequence number + length sent by this direction.
+    pub end: AtomicU32,
+    /// Highest acknowledgement + scaled window announced by this direction: the other's limit.
+    pub ack_window: AtomicU32,
+    /// Largest scaled window announced by this direction.
+    pub max_window: AtomicU32,
+    /// Window scale announced in the SYN (0 to 14).
+    pub scale: AtomicU8,
+    /// Bits that `conntrack::tcp` defines.
+    pub flags: AtomicU8,
+    /// Free for `conntrack::tcp`.
+    pub spare: AtomicU16,
+}
+
+/// One connection.
+#[derive(Zeroable)]
+#[repr(C, align(128))]
+pub struct Record {
+    keys: [KeyCell; 2],
+    forward: [ForwardCell; 2],
+    // ---- second line
+    /// Protocol-specific state; for TCP see `conntrack::tcp::State`. 0: the record is free or dead.
+    pub state: AtomicU8,
+    /// Bits of [`flags`].
+    pub flags: AtomicU8,
+    /// Ingress port of the first frame.
+    pub ingress: AtomicU16,
+    /// Counts how often this record was used, so that a timer can tell.
+    pub incarnation: AtomicU32,
+    /// Generation under which each direction's [`Forward`] was decided; 0 never matches.
+    pub generation: [AtomicU32; 2],
+    /// When each direction was last seen.
+    pub last_seen: [AtomicU32; 2],
+    /// TCP numbers by direction.
+    pub tcp: [TcpDir; 2],
+    /// The published port that made it, [`RuleId::NONE`] for others.
+    pub rule: AtomicU32,
+    /// External port (host order) that masquerade or hairpin took for it; 0: none.
+    pub mapped_port: AtomicU16,
+    spare: AtomicU16,
+}
+
+/// Bits of [`Record::flags`].
+pub mod flags {
+    /// The record stands for a connection.
+    pub const LIVE: u8 = 1;
+    /// Frames were seen in both directions.
+    pub const REPLIED: u8 = 2;
+    /// UDP: confirmed as a stream (assured).
+    pub const ASSURED: u8 = 4;
+    /// The destination was translated.
+    pub const DNAT: u8 = 8;
+    /// The source was translated.
+    pub const SNAT: u8 = 16;
+}
+
+impl Record {
+    /// The key of one direction's frames, as they come in.
+    #[inline]
+    pub fn key(&self, dir: Dir) -> FlowKey {
+        let [o, r] = &self.keys;
+        let c = if dir == Dir::Orig { o } else { r };
+        FlowKey {
+            a: c.a.load(Relaxed),
+            b: c.b.load(Relaxed),
+        }
+    }
+
+    /// Stores a direction's key. Slow path only, before the record is in the index.
+    pub fn set_key(&self, dir: Dir, k: FlowKey) {
+        let [o, r] = &self.keys;
+        let c = if dir == Dir::Orig { o } else { r };
+        c.a.store(k.a, Relaxed);
+        c.b.store(k.b, Relaxed);
+    }
+
+    /// Where a direction's frames go.
+    #[inline]
+    pub fn forward(&self, dir: Dir) -> Forward {
+        let [o, r] = &self.forward;
+        let c = if dir == Dir::Orig { o } else { r };
+        let place = c.place.load(Relaxed);
+        let deltas = c.deltas.load(Relaxed);
+        Forward {
+            egress: PortId((place >> 48) as u16),
+            dst_mac: Mac::from_u64(place),
+            ip_delta: (deltas >> 48) as u16,
+            l4_delta: (deltas >> 32) as u16,
+            partial_delta: (deltas >> 16) as u16,
+        }
+    }
+
+    /// Stores where a direction's frames go. Slow path only.
+    pub fn set_forward(&self, dir: Dir, f: &Forward) {
+        let [o, r] = &self.forward;
+        let c = if dir == Dir::Orig { o } else { r };
+        c.place
+            .store((u64::from(f.egress.0) << 48) | f.dst_mac.to_u64(), Relaxed);
+        c.deltas.store(
+            (u64::from(f.ip_delta) << 48)
+                | (u64::from(f.l4_delta) << 32)
+                | (u64::from(f.partial_delta) << 16),
+            Relaxed,
+        );
+    }
+
+    /// A direction's TCP numbers.
+    #[inline]
+    pub fn tcp(&self, dir: Dir) -> &TcpDir {
+        let [o, r] = &self.tcp;
+        if dir == Dir::Orig { o } else { r }
+    }
+
+    /// Whether all bits of `mask` (see [`flags`]) are set.
+    #[inline]
+    pub fn has(&self, mask: u8) -> bool {
+        self.flags.load(Relaxed) & mask == mask
+    }
+
+    /// Sets bits; a plain load first, so that an established connection is not written to.
+    #[inline]
+    pub fn set(&self, mask: u8) {
+        if !self.has(mask) {
+            self.flags.fetch_or(mask, Relaxed);
+        }
+    }
+
+    /// Notes that a frame of `dir` passed at `now`; writes only when the tick moved.
+    #[inline]
+    pub fn touch(&self, dir: Dir, now: Tick) {
+        let [o, r] = &self.last_seen;
+        let c = if dir == Dir::Orig { o } else { r };
+        if c.load(Relaxed) != now.0 {
+            c.store(now.0, Relaxed);
+        }
+    }
+
+    /// When a frame of either direction passed last.
+    #[inline]
+    pub fn last_seen(&self) -> Tick {
+        let [o, r] = &self.last_seen;
+        let (o, r) = (Tick(o.load(Relaxed)), Tick(r.load(Relaxed)));
+        if o.reached(r) { o } else { r }
+    }
+
+    /// The rule that made the connection.
+    pub fn rule(&self) -> RuleId {
+        RuleId(self.rule.load(Relaxed))
+    }
+}
+
+const _: () = assert!(size_of::<Record>() == 128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forward_round_trip() {
+        let r: Record = Zeroable::zeroed();
+        let f = Forward {
+            egress: PortId(4095),
+            dst_mac: Mac([2, 3, 4, 5, 6, 255]),
+            ip_delta: 0xfffe,
+            l4_delta: 1,
+            partial_delta: 0x8000,
+        };
+        r.set_forward(Dir::Reply, &f);
+        assert_eq!(r.forward(Dir::Reply), f);
+        assert_ne!(r.forward(Dir::Orig), f);
+    }
+
+    #[test]
+    fn last_seen_is_the_later_of_both() {
+        let r: Record = Zeroable::zeroed();
+        r.touch(Dir::Orig, Tick(5));
+        r.touch(Dir::Reply, Tick(9));
+        assert_eq!(r.last_seen(), Tick(9));
+        r.touch(Dir::Orig, Tick(12));
+        assert_eq!(r.last_seen(), Tick(12));
+    }
+}

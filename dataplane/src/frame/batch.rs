@@ -1,0 +1,253 @@
+//! A batch: up to 64 owned slots, each with room for a superframe.
+
+use super::vnet_hdr::VnetHdr;
+
+/// Most frames in one batch.
+pub const BATCH: usize = 64;
+/// Bytes kept free in front of a frame, for a `virtio_net_hdr` or a VLAN tag.
+pub const HEADROOM: usize = 64;
+/// Longest frame: 64 KiB of IP packet, an Ethernet header and two VLAN tags.
+pub const MAX_FRAME: usize = 65_536 + 14 + 8;
+
+/// One frame that owns its bytes.
+pub struct Frame {
+    buf: Box<[u8]>,
+    start: usize,
+    len: usize,
+    /// What its sender left undone.
+    pub hdr: VnetHdr,
+}
+
+impl Default for Frame {
+    fn default() -> Frame {
+        Frame::with_capacity(MAX_FRAME)
+    }
+}
+
+impl Frame {
+    /// An empty frame that can take `capacity` bytes. Memory is zeroed lazily by the system.
+    pub fn with_capacity(capacity: usize) -> Frame {
+        Frame {
+            buf: vec![0; HEADROOM + capacity].into_boxed_slice(),
+            start: HEADROOM,
+            len: 0,
+            hdr: VnetHdr::PLAIN,
+        }
+    }
+
+    /// A frame of just these bytes, with headroom.
+    pub fn from_bytes(bytes: &[u8]) -> Frame {
+        let mut f = Frame::with_capacity(bytes.len());
+        f.fill(bytes, VnetHdr::PLAIN);
+        f
+    }
+
+    /// The same with a header.
+    pub fn with_hdr(bytes: &[u8], hdr: VnetHdr) -> Frame {
+        let mut f = Frame::from_bytes(bytes);
+        f.hdr = hdr;
+        f
+    }
+
+    /// Replaces the content. Returns false, leaving the frame empty, when `bytes` doesn't fit.
+    pub fn fill(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
+        self.start = HEADROOM;
+        self.len = 0;
+        self.hdr = hdr;
+        let Some(room) = self.buf.get_mut(HEADROOM..HEADROOM + bytes.len()) else {
+            return false;
+        };
+        room.copy_from_slice(bytes);
+        self.len = bytes.len();
+        true
+    }
+
+    /// The frame, from the first byte of the Ethernet header.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        self.buf
+            .get(self.start..self.start + self.len)
+            .unwrap_or(&[])
+    }
+
+    /// The frame, to be rewritten in place.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.buf
+            .get_mut(self.start..self.start + self.len)
+            .unwrap_or(&mut [])
+    }
+
+    /// Bytes in the frame.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no frame in the slot.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Cuts the frame to `len` bytes; longer values change nothing.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// The room for a device to read into: `prefix` bytes of headroom (below [`HEADROOM`]) and
+    /// the frame behind them. Follow with [`Frame::set_received`].
+    pub fn rx_room(&mut self, prefix: usize) -> &mut [u8] {
+        let from = HEADROOM - prefix.min(HEADROOM);
+        self.buf.get_mut(from..).unwrap_or(&mut [])
+    }
+
+    /// Says that a frame of `len` bytes stands behind the headroom.
+    pub fn set_received(&mut self, len: usize, hdr: VnetHdr) {
+        self.start = HEADROOM;
+        self.len = len.min(self.buf.len() - HEADROOM);
+        self.hdr = hdr;
+    }
+
+    /// Removes the 4-byte VLAN tag behind the two addresses, and moves the header's checksum
+    /// offset with it. Nothing happens on a frame shorter than 18 bytes.
+    pub fn pop_vlan(&mut self) {
+        if self.len < 18 {
+            return;
+        }
+        self.bytes_mut().copy_within(0..12, 4);
+        self.start += 4;
+        self.len -= 4;
+        self.hdr.csum_start = self.hdr.csum_start.saturating_sub(4);
+        self.hdr.hdr_len = self.hdr.hdr_len.saturating_sub(4);
+    }
+}
+
+impl Clone for Frame {
+    fn clone(&self) -> Frame {
+        Frame::with_hdr(self.bytes(), self.hdr)
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame({} bytes, {:?})", self.len, self.hdr)
+    }
+}
+
+/// Frames read from one queue of one port, in order of arrival.
+pub struct Batch {
+    slots: Vec<Frame>,
+    len: usize,
+    bytes: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new(BATCH)
+    }
+}
+
+impl Batch {
+    /// `capacity` slots (at most [`BATCH`]) of [`MAX_FRAME`] bytes; untouched ones cost no memory.
+    pub fn new(capacity: usize) -> Batch {
+        Batch {
+            slots: (0..capacity.clamp(1, BATCH))
+                .map(|_| Frame::default())
+                .collect(),
+            len: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Forgets the frames.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.bytes = 0;
+    }
+
+    /// Frames in the batch.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes in the batch: a reader stops when they outgrow the cache.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether every slot is taken.
+    pub fn is_full(&self) -> bool {
+        self.len == self.slots.len()
+    }
+
+    /// The next free slot, for a device to read into. [`Batch::commit`] makes it count.
+    pub fn next_slot(&mut self) -> Option<&mut Frame> {
+        self.slots.get_mut(self.len)
+    }
+
+    /// Counts the slot that [`Batch::next_slot`] gave.
+    pub fn commit(&mut self) {
+        if let Some(f) = self.slots.get(self.len) {
+            self.bytes += f.len();
+            self.len += 1;
+        }
+    }
+
+    /// Copies a frame in. False when the batch is full or the frame too long.
+    pub fn push(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
+        let Some(slot) = self.next_slot() else {
+            return false;
+        };
+        if !slot.fill(bytes, hdr) {
+            return false;
+        }
+        self.commit();
+        true
+    }
+
+    /// The frames.
+    pub fn frames(&self) -> &[Frame] {
+        self.slots.get(..self.len).unwrap_or(&[])
+    }
+
+    /// The frames, to be rewritten.
+    pub fn frames_mut(&mut self) -> &mut [Frame] {
+        self.slots.get_mut(..self.len).unwrap_or(&mut [])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_fills_and_refuses() {
+        let mut b = Batch::new(2);
+        assert!(b.push(&[1; 60], VnetHdr::PLAIN));
+        assert!(!b.push(&vec![0; MAX_FRAME + 1], VnetHdr::PLAIN));
+        assert!(b.push(&[2; 70], VnetHdr::PLAIN));
+        assert!(b.is_full() && !b.push(&[3; 60], VnetHdr::PLAIN));
+        assert_eq!((b.len(), b.bytes()), (2, 130));
+        assert_eq!(b.frames()[1].bytes(), &[2; 70]);
+    }
+
+    #[test]
+    fn vlan_tag_is_removed_in_place() {
+        let mut bytes: Vec<u8> = (0..12).collect();
+        bytes.extend([0x81, 0, 0, 0, 8, 0, 0x45]);
+        let mut f = Frame::from_bytes(&bytes);
+        f.hdr.csum_start = 38;
+        f.pop_vlan();
+        assert_eq!(
+            f.bytes(),
+            &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 8, 0, 0x45]
+        );
+        assert_eq!(f.hdr.csum_start, 34);
+    }
+}

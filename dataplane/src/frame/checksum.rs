@@ -1,0 +1,1 @@
+//! Internet checksums (RFC 1071, RFC 1624).

@@ -1,0 +1,1 @@
+//! Frames that the switch makes itself.

@@ -1,0 +1,89 @@
+//! Level 2: where frames come from and go to.
+//!
+//! A port has one [`PortQueue`] per worker. The worker that owns a queue is the only one that
+//! reads or writes by it, so nothing here is shared.
+
+pub mod sys;
+
+use crate::frame::{Batch, VnetHdr};
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+
+/// What a port's queue can take as it is. What it can't, the tx stage finishes in software.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Caps {
+    /// Partial checksums (`NEEDS_CSUM`).
+    pub csum: bool,
+    /// TCP over IPv4 superframes.
+    pub tso4: bool,
+    /// TCP over IPv6 superframes.
+    pub tso6: bool,
+    /// UDP superframes of at most 64 datagrams (`GSO_UDP_L4`).
+    pub uso: bool,
+}
+
+impl Caps {
+    /// Everything.
+    pub const ALL: Caps = Caps {
+        csum: true,
+        tso4: true,
+        tso6: true,
+        uso: true,
+    };
+    /// Only whole, finished frames.
+    pub const NONE: Caps = Caps {
+        csum: false,
+        tso4: false,
+        tso6: false,
+        uso: false,
+    };
+}
+
+/// Why a queue can't be read any more.
+#[derive(Debug, thiserror::Error)]
+pub enum RecvError {
+    /// The device is gone: its namespace was deleted, or the interface was.
+    #[error("the port's device is gone")]
+    Gone,
+    /// Something else; the port stays and is tried again.
+    #[error("reading from the port failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Why a frame could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The device's queue is full; the frame is lost.
+    #[error("the port's queue is full")]
+    Full,
+    /// The device is gone.
+    #[error("the port's device is gone")]
+    Gone,
+    /// The device refuses this kind of frame (EINVAL): for a superframe, the caller may segment
+    /// and try again.
+    #[error("the port refused the frame")]
+    Refused,
+    /// Something else.
+    #[error("writing to the port failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// One worker's end of a port.
+pub trait PortQueue: Send {
+    /// What [`PortQueue::send`] takes without help.
+    fn caps(&self) -> Caps;
+
+    /// Appends what has come in to `batch` until it is full, holds more than `budget` bytes, or
+    /// nothing is left. `Ok(true)` says that more may be waiting.
+    fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError>;
+
+    /// Writes one frame (or superframe) whose bytes are `parts` one after the other.
+    fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError>;
+
+    /// Ends a batch: a port that gathers frames writes them now.
+    fn flush(&mut self) {}
+
+    /// The descriptor to wait on, if the queue reads from one. `None`: nothing to read here
+    /// (write-only queue), or a port that is polled (memory).
+    fn poll_fd(&self) -> Option<RawFd>;
+}
