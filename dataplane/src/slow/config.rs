@@ -45,10 +45,10 @@ impl Config {
 
     /// Netmask as an integer.
     pub const fn mask(&self) -> u32 {
-        if self.prefix == 0 {
-            0
-        } else {
-            u32::MAX << (32 - self.prefix.min(32) as u32)
+        match self.prefix {
+            0 => 0,
+            p @ 1..=31 => u32::MAX << (32 - p),
+            _ => u32::MAX,
         }
     }
 
