@@ -1,1 +1,3 @@
 //! conntrack
+
+pub mod wheel;
