@@ -1,5 +1,6 @@
 //! Level 0: newtypes with units, the table of drop reasons, counters, memory.
 
+pub mod config;
 pub mod counters;
 pub mod drop;
 pub mod hash;
@@ -9,6 +10,7 @@ pub mod mem;
 pub mod time;
 pub mod tuple;
 
+pub use config::{Config, Limits, PortInfo, PortSpec, Timeouts, UplinkConfig};
 pub use counters::Counters;
 pub use drop::Reason;
 pub use ids::{PortId, Role, RuleId, Vid};

@@ -102,11 +102,11 @@ pub struct Record {
     /// Counts how often this record was used, so that a timer can tell.
     pub incarnation: AtomicU32,
     /// Generation under which each direction's [`Forward`] was decided; 0 never matches.
-    pub generation: [AtomicU32; 2],
+    generation: [AtomicU32; 2],
     /// When each direction was last seen.
-    pub last_seen: [AtomicU32; 2],
+    last_seen: [AtomicU32; 2],
     /// TCP numbers by direction.
-    pub tcp: [TcpDir; 2],
+    tcp: [TcpDir; 2],
     /// The published port that made it, [`RuleId::NONE`] for others.
     pub rule: AtomicU32,
     /// External port (host order) that masquerade or hairpin took for it; 0: none.
@@ -126,6 +126,10 @@ pub mod flags {
     pub const DNAT: u8 = 8;
     /// The source was translated.
     pub const SNAT: u8 = 16;
+    /// Counts against the half-open limit of its port.
+    pub const HALF_OPEN: u8 = 32;
+    /// A timer stands for it at the shorter time of a closing connection.
+    pub const CLOSING_TIMER: u8 = 64;
 }
 
 impl Record {
@@ -207,6 +211,44 @@ impl Record {
         if c.load(Relaxed) != now.0 {
             c.store(now.0, Relaxed);
         }
+    }
+
+    /// Both directions start at `now`. Slow path only, before the record is in the index.
+    pub fn touch_both(&self, now: Tick) {
+        for c in &self.last_seen {
+            c.store(now.0, Relaxed);
+        }
+    }
+
+    /// Makes the record a blank one, but for its incarnation. Slow path only, on a record that
+    /// nobody else can see.
+    pub fn reset(&self) {
+        for (k, f) in self.keys.iter().zip(&self.forward) {
+            k.a.store(0, Relaxed);
+            k.b.store(0, Relaxed);
+            f.place.store(0, Relaxed);
+            f.deltas.store(0, Relaxed);
+        }
+        for (g, t) in self.generation.iter().zip(&self.tcp) {
+            g.store(0, Relaxed);
+            t.end.store(0, Relaxed);
+            t.ack_window.store(0, Relaxed);
+            t.max_window.store(0, Relaxed);
+            t.scale.store(0, Relaxed);
+            t.flags.store(0, Relaxed);
+            t.spare.store(0, Relaxed);
+        }
+        self.state.store(0, Relaxed);
+        self.flags.store(0, Relaxed);
+        self.rule.store(0, Relaxed);
+        self.mapped_port.store(0, Relaxed);
+    }
+
+    /// The generation under which a direction's [`Forward`] was decided.
+    #[inline]
+    pub fn generation(&self, dir: Dir) -> &AtomicU32 {
+        let [o, r] = &self.generation;
+        if dir == Dir::Orig { o } else { r }
     }
 
     /// When a frame of either direction passed last.

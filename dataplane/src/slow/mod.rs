@@ -1,6 +1,4 @@
 //! Level 4: everything that decides, for frames that no index knew. The only place that joins
 //! `conntrack` and `nat`.
 
-pub mod config;
-
-pub use config::{Config, Limits, Timeouts, UplinkConfig};
+pub use crate::base::config::{self, Config, Limits, PortInfo, PortSpec, Timeouts, UplinkConfig};

@@ -1,6 +1,6 @@
 //! What the switch is told at its start.
 
-use crate::base::{Mac, PortId};
+use super::{Mac, PortId, Role};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -148,7 +148,7 @@ pub struct PortSpec {
     /// Name for people (`web`, `sw0`).
     pub name: String,
     /// Its part.
-    pub role: crate::base::Role,
+    pub role: Role,
     /// MAC of the interface at its other end.
     pub mac: Mac,
     /// IPv4 address of that interface, if known: seeds the neighbour table.

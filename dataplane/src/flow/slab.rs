@@ -1,0 +1,120 @@
+//! The fixed slab of connection records, and which of them are free.
+
+use super::epoch::Epochs;
+use super::record::{Record, flags};
+use crate::base::mem::Table;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A record's number in the slab.
+pub type RecordId = u32;
+
+#[derive(Default)]
+struct Free {
+    /// Records from here on were never used.
+    fresh: u32,
+    /// Used before and free again.
+    ready: Vec<RecordId>,
+    /// Freed, but perhaps still seen by a worker: (stamp, record), oldest first.
+    limbo: VecDeque<(u64, RecordId)>,
+}
+
+/// All connection records. A record is taken and given back by the slow path only.
+pub struct Slab {
+    records: Table<Record>,
+    free: Mutex<Free>,
+}
+
+impl Slab {
+    /// Room for `capacity` connections (128 bytes each, untouched ones cost nothing).
+    pub fn new(capacity: u32) -> Slab {
+        Slab { records: Table::zeroed(capacity as usize), free: Mutex::new(Free::default()) }
+    }
+
+    fn free_list(&self) -> MutexGuard<'_, Free> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Number of records.
+    pub fn capacity(&self) -> u32 {
+        self.records.len() as u32
+    }
+
+    /// The record, free or not.
+    #[inline]
+    pub fn get(&self, id: RecordId) -> Option<&Record> {
+        self.records.get(id as usize)
+    }
+
+    /// Takes a free record; its incarnation is a new one. `None` when all are in use.
+    pub fn take(&self, epochs: &Epochs) -> Option<(RecordId, &Record)> {
+        let id = {
+            let mut f = self.free_list();
+            let safe = if f.ready.is_empty() && !f.limbo.is_empty() { epochs.safe_below() } else { 0 };
+            while let Some(&(stamp, id)) = f.limbo.front() {
+                if stamp >= safe {
+                    break;
+                }
+                f.limbo.pop_front();
+                f.ready.push(id);
+            }
+            match f.ready.pop() {
+                Some(id) => id,
+                None if f.fresh < self.capacity() => {
+                    f.fresh += 1;
+                    f.fresh - 1
+                }
+                None => return None,
+            }
+        };
+        let r = self.get(id)?;
+        r.incarnation.store(r.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        Some((id, r))
+    }
+
+    /// Gives a record back that no index entry names any more.
+    pub fn give_back(&self, id: RecordId, epochs: &Epochs) {
+        let stamp = epochs.retire();
+        self.free_list().limbo.push_back((stamp, id));
+    }
+
+    /// Gives a record back that was never in the index.
+    pub fn give_back_unseen(&self, id: RecordId) {
+        self.free_list().ready.push(id);
+    }
+
+    /// The live records, in slab order.
+    pub fn live(&self) -> impl Iterator<Item = (RecordId, &Record)> {
+        let used = self.free_list().fresh;
+        self.records
+            .iter()
+            .take(used as usize)
+            .enumerate()
+            .filter(|(_, r)| r.has(flags::LIVE))
+            .map(|(i, r)| (i as RecordId, r))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freed_record_waits_for_the_batch_that_may_see_it() {
+        let e = Epochs::new(1);
+        let s = Slab::new(2);
+        let (a, r) = s.take(&e).unwrap();
+        let first = r.incarnation.load(Relaxed);
+        let (b, _) = s.take(&e).unwrap();
+        assert_ne!(a, b);
+        assert!(s.take(&e).is_none(), "full");
+        e.enter(0);
+        s.give_back(a, &e);
+        assert!(s.take(&e).is_none(), "the batch under way may still hold it");
+        e.leave(0);
+        let (again, r) = s.take(&e).unwrap();
+        assert_eq!(again, a);
+        assert_ne!(r.incarnation.load(Relaxed), first);
+    }
+}
