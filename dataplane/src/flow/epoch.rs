@@ -23,7 +23,9 @@ impl Epochs {
     pub fn new(workers: usize) -> Epochs {
         Epochs {
             now: AtomicU64::new(1),
-            workers: (0..workers.max(1)).map(|_| Slot(AtomicU64::new(IDLE))).collect(),
+            workers: (0..workers.max(1))
+                .map(|_| Slot(AtomicU64::new(IDLE)))
+                .collect(),
         }
     }
 
@@ -50,7 +52,12 @@ impl Epochs {
     /// Everything stamped below this may be used again.
     pub fn safe_below(&self) -> u64 {
         let now = self.now.load(SeqCst);
-        self.workers.iter().map(|s| s.0.load(SeqCst)).min().unwrap_or(IDLE).min(now)
+        self.workers
+            .iter()
+            .map(|s| s.0.load(SeqCst))
+            .min()
+            .unwrap_or(IDLE)
+            .min(now)
     }
 }
 

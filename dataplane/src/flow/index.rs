@@ -46,7 +46,11 @@ impl Index {
     pub fn new(connections: u32, keyed: Keyed) -> Index {
         let slots = (connections as usize).saturating_mul(4).max(64);
         let buckets = (slots / 8).next_power_of_two();
-        Index { buckets: Table::zeroed(buckets), mask: buckets - 1, keyed }
+        Index {
+            buckets: Table::zeroed(buckets),
+            mask: buckets - 1,
+            keyed,
+        }
     }
 
     /// The keyed hash of a key; the other calls take it back.
@@ -59,7 +63,14 @@ impl Index {
     fn pair(&self, hash: u64) -> (usize, usize) {
         let one = hash as usize & self.mask;
         let two = (hash >> 24) as usize & self.mask;
-        (one, if two == one { one ^ (1 & self.mask) } else { two })
+        (
+            one,
+            if two == one {
+                one ^ (1 & self.mask)
+            } else {
+                two
+            },
+        )
     }
 
     #[inline]
@@ -91,7 +102,8 @@ impl Index {
     #[inline]
     pub fn find(&self, k: &FlowKey, hash: u64, slab: &Slab) -> Option<(RecordId, Dir)> {
         let (one, two) = self.pair(hash);
-        self.find_in(one, k, hash, slab).or_else(|| self.find_in(two, k, hash, slab))
+        self.find_in(one, k, hash, slab)
+            .or_else(|| self.find_in(two, k, hash, slab))
     }
 
     #[inline]
@@ -103,7 +115,11 @@ impl Index {
                 continue;
             }
             let id = s as RecordId;
-            let dir = if s & DIR_BIT == 0 { Dir::Orig } else { Dir::Reply };
+            let dir = if s & DIR_BIT == 0 {
+                Dir::Orig
+            } else {
+                Dir::Reply
+            };
             if let Some(r) = slab.get(id)
                 && r.key(dir) == *k
                 && r.has(flags::LIVE)
@@ -127,9 +143,15 @@ impl Index {
                 b.slots.iter().filter(|s| s.load(Relaxed) != 0).count()
             })
         };
-        let order = if fill(two) < fill(one) { [two, one] } else { [one, two] };
+        let order = if fill(two) < fill(one) {
+            [two, one]
+        } else {
+            [one, two]
+        };
         for at in order {
-            let Some(b) = self.buckets.get(at) else { continue };
+            let Some(b) = self.buckets.get(at) else {
+                continue;
+            };
             for slot in &b.slots {
                 if slot.load(Relaxed) == 0
                     && slot.compare_exchange(0, value, AcqRel, Relaxed).is_ok()
@@ -145,12 +167,14 @@ impl Index {
     pub fn remove(&self, hash: u64, id: RecordId, dir: Dir) -> bool {
         let value = Index::value(hash, id, dir);
         let (one, two) = self.pair(hash);
-        [one, two].into_iter().filter_map(|at| self.buckets.get(at)).flat_map(|b| &b.slots).any(
-            |slot| {
+        [one, two]
+            .into_iter()
+            .filter_map(|at| self.buckets.get(at))
+            .flat_map(|b| &b.slots)
+            .any(|slot| {
                 slot.load(Relaxed) == value
                     && slot.compare_exchange(value, 0, AcqRel, Relaxed).is_ok()
-            },
-        )
+            })
     }
 }
 
@@ -191,7 +215,10 @@ mod tests {
         let index = Index::new(n, Keyed::with_key([7, 8, 9]));
         for i in 0..n {
             let (id, r) = slab.take(&e).unwrap();
-            let reply = FlowKey { a: key(i).a.rotate_left(32), b: key(i).b };
+            let reply = FlowKey {
+                a: key(i).a.rotate_left(32),
+                b: key(i).b,
+            };
             r.set_key(Dir::Orig, key(i));
             r.set_key(Dir::Reply, reply);
             r.set(flags::LIVE);
@@ -202,7 +229,11 @@ mod tests {
             let h = index.hash(&key(i));
             let (id, dir) = index.find(&key(i), h, &slab).unwrap();
             assert_eq!((slab.get(id).unwrap().key(dir), dir), (key(i), Dir::Orig));
-            assert!(index.find(&key(i + n), index.hash(&key(i + n)), &slab).is_none());
+            assert!(
+                index
+                    .find(&key(i + n), index.hash(&key(i + n)), &slab)
+                    .is_none()
+            );
             assert!(index.remove(h, id, dir) && !index.remove(h, id, dir));
             assert!(index.find(&key(i), h, &slab).is_none());
         }

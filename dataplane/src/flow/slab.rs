@@ -29,7 +29,10 @@ pub struct Slab {
 impl Slab {
     /// Room for `capacity` connections (128 bytes each, untouched ones cost nothing).
     pub fn new(capacity: u32) -> Slab {
-        Slab { records: Table::zeroed(capacity as usize), free: Mutex::new(Free::default()) }
+        Slab {
+            records: Table::zeroed(capacity as usize),
+            free: Mutex::new(Free::default()),
+        }
     }
 
     fn free_list(&self) -> MutexGuard<'_, Free> {
@@ -51,7 +54,11 @@ impl Slab {
     pub fn take(&self, epochs: &Epochs) -> Option<(RecordId, &Record)> {
         let id = {
             let mut f = self.free_list();
-            let safe = if f.ready.is_empty() && !f.limbo.is_empty() { epochs.safe_below() } else { 0 };
+            let safe = if f.ready.is_empty() && !f.limbo.is_empty() {
+                epochs.safe_below()
+            } else {
+                0
+            };
             while let Some(&(stamp, id)) = f.limbo.front() {
                 if stamp >= safe {
                     break;
@@ -69,7 +76,8 @@ impl Slab {
             }
         };
         let r = self.get(id)?;
-        r.incarnation.store(r.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        r.incarnation
+            .store(r.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
         Some((id, r))
     }
 
@@ -111,7 +119,10 @@ mod tests {
         assert!(s.take(&e).is_none(), "full");
         e.enter(0);
         s.give_back(a, &e);
-        assert!(s.take(&e).is_none(), "the batch under way may still hold it");
+        assert!(
+            s.take(&e).is_none(),
+            "the batch under way may still hold it"
+        );
         e.leave(0);
         let (again, r) = s.take(&e).unwrap();
         assert_eq!(again, a);
