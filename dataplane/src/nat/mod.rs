@@ -1,5 +1,10 @@
 //! Level 3: maps tuples to tuples. Knows rules and ports, no connections.
 
+pub mod chains;
+mod portmap;
+pub mod portset;
 pub mod rules;
 
-pub use rules::{Publication, PublishError, RuleReport};
+pub use chains::{ChainCounters, NatReport, RuleReport, Tally};
+pub use portset::PortSet;
+pub use rules::{Match, Publication, PublishError, Rules};
