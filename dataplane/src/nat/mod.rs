@@ -2,9 +2,12 @@
 
 pub mod chains;
 mod portmap;
+pub mod ports;
 pub mod portset;
+mod prf;
 pub mod rules;
 
 pub use chains::{ChainCounters, NatReport, RuleReport, Tally};
+pub use ports::{Endpoint, InUse, Ports};
 pub use portset::PortSet;
 pub use rules::{Match, Publication, PublishError, Rules};
