@@ -1,2 +1,10 @@
 //! The device back ends: with `base::mem` the only unsafe code.
 #![allow(unsafe_code)]
+
+mod ioctl;
+pub mod tap;
+pub mod tap_plain;
+#[cfg(test)]
+mod tests;
+
+pub use ioctl::TapError;

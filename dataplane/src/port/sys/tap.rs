@@ -1,0 +1,257 @@
+//! A TAP with offloads and one queue per worker: the default back end.
+//!
+//! Facts that the code rests on (drivers/net/tun.c; each tried on Linux 6.18, `tests.rs`):
+//! - An interface that is *down* reads as empty (EAGAIN) and refuses writes with EIO. One that is
+//!   *gone* (deleted, or its namespace was) polls as POLLERR and gives EBADFD for both. So EIO
+//!   costs a frame and EBADFD the port.
+//! - A read whose superframe the kernel can't describe in a `virtio_net_hdr` fails with EINVAL and
+//!   has consumed the frame.
+//! - A further `TUNSETIFF` with the name of a multi-queue device attaches to it, whoever made it:
+//!   `IFF_TUN_EXCL` on the first queue makes sure that the device is ours.
+//! - The kernel answers a superframe of a kind that it doesn't know with EINVAL.
+//! - With `hdr_len` 0 the kernel copies a superframe into one contiguous block (an allocation of
+//!   up to 64 KiB); with the length of the headers it uses pages.
+
+use super::ioctl::{self, TapError};
+use crate::frame::{Batch, VnetHdr};
+use crate::port::{Caps, PortQueue, RecvError, SendError};
+use rustix::io::Errno;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// The kinds of offload that `--offload` can name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offload {
+    /// Partial checksums; without them there are no superframes either.
+    pub csum: bool,
+    /// TCP superframes, IPv4 and IPv6, ECN included.
+    pub tso: bool,
+    /// UDP superframes; need Linux 6.2.
+    pub uso: bool,
+}
+
+impl Offload {
+    /// Everything that the kernel has.
+    pub const AUTO: Offload = Offload {
+        csum: true,
+        tso: true,
+        uso: true,
+    };
+    /// Nothing: whole, finished frames.
+    pub const NONE: Offload = Offload {
+        csum: false,
+        tso: false,
+        uso: false,
+    };
+
+    /// The masks to try, best first. The last is 0, which every kernel takes.
+    fn masks(self) -> Vec<libc::c_uint> {
+        let tso = libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+        let ecn = libc::TUN_F_TSO_ECN;
+        let uso = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+        let mut wanted = 0;
+        if self.csum {
+            wanted |= libc::TUN_F_CSUM;
+            if self.tso {
+                wanted |= tso | ecn;
+            }
+            if self.uso {
+                wanted |= uso;
+            }
+        }
+        let mut masks = vec![
+            wanted,
+            wanted & !uso,
+            wanted & !(uso | ecn),
+            wanted & libc::TUN_F_CSUM,
+            0,
+        ];
+        masks.dedup();
+        masks
+    }
+}
+
+/// What a mask in force means for a queue's writer.
+fn caps_of(mask: libc::c_uint) -> Caps {
+    Caps {
+        csum: mask & libc::TUN_F_CSUM != 0,
+        tso4: mask & libc::TUN_F_TSO4 != 0,
+        tso6: mask & libc::TUN_F_TSO6 != 0,
+        uso: mask & libc::TUN_F_USO4 != 0,
+    }
+}
+
+/// A TAP interface and all its queues. It lives as long as one of them does.
+#[derive(Debug)]
+pub struct TapDevice {
+    /// The interface's name as the kernel gave it.
+    pub name: String,
+    /// One per worker.
+    pub queues: Vec<TapQueue>,
+    /// The offloads in force.
+    pub caps: Caps,
+}
+
+impl TapDevice {
+    /// The queues as the switch takes them.
+    pub fn into_queues(self) -> Vec<Box<dyn PortQueue>> {
+        self.queues
+            .into_iter()
+            .map(|q| Box::new(q) as Box<dyn PortQueue>)
+            .collect()
+    }
+}
+
+/// Makes a TAP in the calling thread's network namespace: down, without an address, with
+/// `queues` queues (at least one). `%d` in the name becomes the first free number. What the
+/// kernel refuses of `offload` is left out; [`TapDevice::caps`] says what is in force.
+pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, TapError> {
+    ioctl::check_name(name)?;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+    let first = ioctl::open()?;
+    let name =
+        ioctl::set_iff(&first, name, flags | libc::IFF_TUN_EXCL).map_err(|e| iff_error(name, e))?;
+    ioctl::set_vnet_hdr_len(&first, VnetHdr::LEN as libc::c_int)
+        .map_err(|e| TapError::Other("TUNSETVNETHDRSZ", e))?;
+    let caps = negotiate(&first, offload)?;
+    let mut all = vec![TapQueue { fd: first, caps }];
+    while all.len() < queues {
+        let fd = ioctl::open()?;
+        ioctl::set_iff(&fd, &name, flags).map_err(|e| match e.raw_os_error() {
+            Some(libc::E2BIG) => TapError::TooManyQueues(all.len() + 1),
+            _ => iff_error(&name, e),
+        })?;
+        all.push(TapQueue { fd, caps });
+    }
+    Ok(TapDevice {
+        name,
+        queues: all,
+        caps,
+    })
+}
+
+/// Sets the best mask that the kernel takes.
+fn negotiate(fd: &OwnedFd, offload: Offload) -> Result<Caps, TapError> {
+    let mut refused = None;
+    for mask in offload.masks() {
+        match ioctl::set_offload(fd, mask) {
+            Ok(()) => return Ok(caps_of(mask)),
+            Err(e) => refused = Some(e),
+        }
+    }
+    match refused {
+        None => Ok(Caps::NONE),
+        Some(e) => Err(TapError::Other("TUNSETOFFLOAD", e)),
+    }
+}
+
+/// What a failed `TUNSETIFF` means.
+pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
+    match e.raw_os_error() {
+        Some(libc::EPERM) => TapError::NeedsNetAdmin,
+        Some(libc::EBUSY | libc::EEXIST) => TapError::Exists(name.to_owned()),
+        // An interface of another kind has the name.
+        Some(libc::EINVAL) if ioctl::exists(name) => TapError::Exists(name.to_owned()),
+        _ => TapError::Other("TUNSETIFF", e),
+    }
+}
+
+/// One queue of a TAP.
+#[derive(Debug)]
+pub struct TapQueue {
+    fd: OwnedFd,
+    caps: Caps,
+}
+
+/// In place of a header that can't be decoded: a checksum that starts and ends behind any frame,
+/// which the parser drops as `vnet_hdr_bad`. So such frames are counted where all others are.
+const IMPOSSIBLE: VnetHdr = VnetHdr {
+    needs_csum: true,
+    csum_start: u16::MAX,
+    csum_offset: u16::MAX,
+    ..VnetHdr::PLAIN
+};
+
+/// Parts of a frame that are written without an allocation.
+pub(super) const FEW: usize = 8;
+/// Parts in one `writev` (`IOV_MAX`, with the header).
+const MANY: usize = 1024;
+
+impl PortQueue for TapQueue {
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+        let before = batch.len();
+        while batch.bytes() <= budget {
+            let Some(frame) = batch.next_slot() else {
+                return Ok(true);
+            };
+            let room = frame.rx_room(VnetHdr::LEN);
+            match rustix::io::read(&self.fd, &mut *room) {
+                Ok(n) => {
+                    let hdr = VnetHdr::decode(room.get(..n).unwrap_or(&[])).unwrap_or(IMPOSSIBLE);
+                    frame.set_received(n.saturating_sub(VnetHdr::LEN), hdr);
+                }
+                // Consumed, and lost in the kernel: an empty frame stands for it.
+                Err(Errno::INVAL) => frame.set_received(0, IMPOSSIBLE),
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => continue,
+                // What was read before has to be processed first; the next call says why.
+                Err(_) if batch.len() > before => return Ok(true),
+                Err(Errno::BADFD | Errno::NODEV) => return Err(RecvError::Gone),
+                Err(e) => return Err(RecvError::Io(e.into())),
+            }
+            batch.commit();
+        }
+        Ok(true)
+    }
+
+    fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
+        let head = hdr.encode();
+        if parts.len() < FEW {
+            let mut iov = [IoSlice::new(&[]); FEW];
+            for (to, from) in iov
+                .iter_mut()
+                .zip(std::iter::once(&IoSlice::new(&head)).chain(parts))
+            {
+                *to = *from;
+            }
+            self.write(iov.get(..=parts.len()).unwrap_or(&iov))
+        } else if parts.len() < MANY {
+            let mut iov = Vec::with_capacity(parts.len() + 1);
+            iov.push(IoSlice::new(&head));
+            iov.extend_from_slice(parts);
+            self.write(&iov)
+        } else {
+            Err(SendError::Refused)
+        }
+    }
+
+    fn poll_fd(&self) -> Option<RawFd> {
+        Some(self.fd.as_raw_fd())
+    }
+}
+
+impl TapQueue {
+    fn write(&self, iov: &[IoSlice<'_>]) -> Result<(), SendError> {
+        loop {
+            return match rustix::io::writev(&self.fd, iov) {
+                Ok(_) => Ok(()),
+                Err(Errno::INTR) => continue,
+                Err(e) => Err(send_error(e)),
+            };
+        }
+    }
+}
+
+/// What a failed write means. EIO is an interface that is down: the frame is lost, the port stays.
+pub(super) fn send_error(e: Errno) -> SendError {
+    match e {
+        Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM => SendError::Full,
+        Errno::BADFD | Errno::NODEV => SendError::Gone,
+        Errno::INVAL | Errno::OPNOTSUPP => SendError::Refused,
+        e => SendError::Io(e.into()),
+    }
+}

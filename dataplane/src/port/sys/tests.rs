@@ -1,0 +1,228 @@
+//! The facts about the kernel that `tap.rs` rests on, in a network namespace of each test's own.
+
+use super::tap::{self, Offload};
+use super::{TapError, ioctl, tap_plain};
+use crate::frame::{Batch, Gso, VnetHdr};
+use crate::port::{Caps, PortQueue, SendError};
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+
+/// Runs `f` on a thread that is alone in a new network namespace. Says so loudly when that is not
+/// permitted, and fails then where `CI` is set.
+fn in_new_netns(f: impl FnOnce() + Send + 'static) {
+    let permitted = std::thread::spawn(|| {
+        // SAFETY: the thread shares no descriptor or memory state that a new network namespace
+        // would change under another thread.
+        let made =
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET).is_ok() };
+        let made = made && ioctl::open().is_ok();
+        if made {
+            f();
+        }
+        made
+    })
+    .join()
+    .expect("the test's thread");
+    if !permitted {
+        assert!(std::env::var_os("CI").is_none(), "CI needs root and tun");
+        eprintln!("SKIPPED: needs CAP_SYS_ADMIN, CAP_NET_ADMIN and /dev/net/tun");
+    }
+}
+
+/// `SIOCSIFFLAGS` with IFF_UP set or not.
+fn set_up(name: &str, up: bool) {
+    let s = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    // SAFETY: ifreq is plain old data; the call reads one.
+    let r = unsafe {
+        let mut req: libc::ifreq = std::mem::zeroed();
+        for (to, from) in req.ifr_name.iter_mut().zip(name.bytes()) {
+            *to = from as libc::c_char;
+        }
+        req.ifr_ifru.ifru_flags = if up { libc::IFF_UP as i16 } else { 0 };
+        libc::ioctl(s.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const req)
+    };
+    assert_eq!(r, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn bind_to_device(s: &std::net::UdpSocket, name: &str) {
+    // SAFETY: the option's value is a string of the given length that outlives the call.
+    let r = unsafe {
+        libc::setsockopt(
+            s.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            name.as_ptr().cast(),
+            name.len() as libc::socklen_t,
+        )
+    };
+    assert_eq!(r, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A broadcast IPv4 frame to nobody, `payload` bytes behind the Ethernet header.
+fn frame(payload: usize) -> Vec<u8> {
+    let mut f = vec![0xff; 6];
+    f.extend([2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0]);
+    f.extend(u16::try_from(payload).unwrap().to_be_bytes());
+    f.extend([0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+    f.extend([0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10]);
+    f.resize(14 + payload, 0);
+    f
+}
+
+#[test]
+fn offloads_are_negotiated() {
+    in_new_netns(|| {
+        let t = tap::create("t%d", 2, Offload::AUTO).unwrap();
+        assert_eq!((t.name.as_str(), t.queues.len()), ("t0", 2));
+        assert!(t.caps.csum && t.caps.tso4 && t.caps.tso6, "{:?}", t.caps);
+        assert!(t.queues.iter().all(|q| q.caps() == t.caps));
+        let none = tap::create("none", 1, Offload::NONE).unwrap();
+        assert_eq!(none.caps, Caps::NONE);
+        let no_uso = Offload {
+            uso: false,
+            ..Offload::AUTO
+        };
+        assert!(!tap::create("nouso", 1, no_uso).unwrap().caps.uso);
+        let no_csum = Offload {
+            csum: false,
+            ..Offload::AUTO
+        };
+        assert_eq!(tap::create("nocsum", 1, no_csum).unwrap().caps, Caps::NONE);
+    });
+}
+
+#[test]
+fn names_are_never_shared() {
+    in_new_netns(|| {
+        let _held = tap::create("taken", 2, Offload::AUTO).unwrap();
+        for name in ["taken", "lo"] {
+            let e = tap::create(name, 1, Offload::AUTO).unwrap_err();
+            assert!(matches!(e, TapError::Exists(_)), "{name}: {e}");
+            let e = tap_plain::create(name, 1).err().unwrap();
+            assert!(matches!(e, TapError::Exists(_)), "{name}: {e}");
+        }
+        for name in ["", "sixteen-bytes-xx", "a/b", "a b", "..", "a:b"] {
+            let e = tap::create(name, 1, Offload::AUTO).unwrap_err();
+            assert!(matches!(e, TapError::BadName(_)), "{name}: {e}");
+        }
+    });
+}
+
+#[test]
+fn down_costs_a_frame_not_the_port() {
+    in_new_netns(|| {
+        let mut t = tap::create("t0", 1, Offload::AUTO).unwrap();
+        let q = &mut t.queues[0];
+        let mut b = Batch::new(8);
+        assert!(!q.recv(&mut b, usize::MAX).unwrap() && b.is_empty());
+        let f = frame(100);
+        match q.send(&VnetHdr::PLAIN, &[IoSlice::new(&f)]) {
+            Err(SendError::Io(e)) => assert_eq!(e.raw_os_error(), Some(libc::EIO)),
+            other => panic!("{other:?}"),
+        }
+        set_up("t0", true);
+        let (a, c) = f.split_at(14);
+        q.send(&VnetHdr::PLAIN, &[IoSlice::new(a), IoSlice::new(c)])
+            .unwrap();
+    });
+}
+
+#[test]
+fn superframes_are_taken_and_nonsense_is_refused() {
+    in_new_netns(|| {
+        let mut t = tap::create("t0", 1, Offload::AUTO).unwrap();
+        set_up("t0", true);
+        let q = &mut t.queues[0];
+        let f = frame(60_000);
+        let hdr = VnetHdr {
+            needs_csum: true,
+            gso: Gso::TcpV4,
+            hdr_len: 54,
+            gso_size: 1448,
+            csum_start: 34,
+            csum_offset: 16,
+            ..VnetHdr::PLAIN
+        };
+        q.send(&hdr, &[IoSlice::new(&f)]).unwrap();
+        // Of many parts, as the coalescing stage writes it.
+        let parts: Vec<IoSlice<'_>> = f.chunks(1000).map(IoSlice::new).collect();
+        assert!(parts.len() > tap::FEW);
+        q.send(&hdr, &parts).unwrap();
+        let behind = VnetHdr {
+            csum_start: 0xfff0,
+            ..hdr
+        };
+        let r = q.send(&behind, &[IoSlice::new(&f)]);
+        assert!(matches!(r, Err(SendError::Refused)), "{r:?}");
+        let r = q.send(&VnetHdr::PLAIN, &[IoSlice::new(&f[..8])]);
+        assert!(matches!(r, Err(SendError::Refused)), "{r:?}");
+    });
+}
+
+/// What the kernel says when an interface comes up (IPv6 multicast reports) is read whole, and
+/// the batch's limits hold.
+#[test]
+fn reads_stop_at_the_batch_and_the_budget() {
+    in_new_netns(|| {
+        for plain in [false, true] {
+            let mut queues = match plain {
+                false => tap::create("t0", 1, Offload::AUTO).unwrap().into_queues(),
+                true => tap_plain::create("t0", 2).unwrap().queues,
+            };
+            set_up("t0", true);
+            let udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            udp.set_broadcast(true).unwrap();
+            // A limited broadcast needs a route: bind to the device instead.
+            bind_to_device(&udp, "t0");
+            // No address on the interface: the source is 0.0.0.0, as in DHCP.
+            for n in 0..5u8 {
+                udp.send_to(&[n; 200], "255.255.255.255:9").unwrap();
+            }
+            let mut b = Batch::new(3);
+            let mut payloads = Vec::new();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+            while payloads.len() < 5 && std::time::Instant::now() < deadline {
+                b.clear();
+                let more = queues[0].recv(&mut b, usize::MAX).unwrap();
+                assert_eq!(more, b.is_full());
+                payloads.extend(b.frames().iter().filter_map(|f| {
+                    let udp = f.bytes().get(12..14) == Some(&[8, 0]);
+                    udp.then(|| f.bytes()[42])
+                }));
+            }
+            assert_eq!(payloads, [0, 1, 2, 3, 4], "plain: {plain}");
+
+            udp.send_to(&[7; 200], "255.255.255.255:9").unwrap();
+            udp.send_to(&[8; 200], "255.255.255.255:9").unwrap();
+            b.clear();
+            assert!(queues[0].recv(&mut b, 0).unwrap());
+            assert_eq!(b.len(), 1, "one frame is over a budget of nothing");
+            if let [_, writer] = &mut queues[..] {
+                b.clear();
+                assert!(writer.poll_fd().is_none());
+                assert!(!writer.recv(&mut b, usize::MAX).unwrap() && b.is_empty());
+                let f = frame(100);
+                let (a, c) = f.split_at(30);
+                writer
+                    .send(&VnetHdr::PLAIN, &[IoSlice::new(a), IoSlice::new(c)])
+                    .unwrap();
+                let csum = VnetHdr {
+                    needs_csum: true,
+                    ..VnetHdr::PLAIN
+                };
+                let r = writer.send(&csum, &[IoSlice::new(&f)]);
+                assert!(matches!(r, Err(SendError::Refused)), "{r:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    use rustix::io::Errno;
+    let text = |e: TapError| e.to_string();
+    assert!(text(ioctl::open_error(Errno::NOENT)).contains("modprobe tun"));
+    assert!(text(ioctl::open_error(Errno::ACCESS)).contains("run as root"));
+    let eperm = std::io::Error::from_raw_os_error(libc::EPERM);
+    assert!(text(tap::iff_error("x", eperm)).contains("CAP_NET_ADMIN"));
+}
