@@ -1,7 +1,33 @@
 //! The one parse of each frame: bytes to a small `Copy` struct of offsets, tuple and flags.
 
+mod inner;
+mod ipv4;
+mod ipv6;
+mod offload;
+#[cfg(test)]
+mod tests;
+
+pub use inner::{Inner, embedded, icmp_checksum_ok, inner};
+pub use ipv6::{Ipv6Control, MAX_EXTENSIONS, ipv6_control};
+
 use crate::base::{Mac, Reason, Tuple, Vid};
 use crate::frame::VnetHdr;
+use crate::frame::batch::MAX_FRAME;
+use etherparse::{ArpPacketSlice, Ethernet2HeaderSlice, SingleVlanHeaderSlice};
+
+/// EtherTypes (IEEE registration authority) that this crate knows.
+pub mod ethertype {
+    /// IPv4
+    pub const IPV4: u16 = 0x0800;
+    /// ARP
+    pub const ARP: u16 = 0x0806;
+    /// IEEE 802.1Q tag
+    pub const VLAN: u16 = 0x8100;
+    /// IEEE 802.1ad service tag
+    pub const SERVICE_VLAN: u16 = 0x88a8;
+    /// IPv6
+    pub const IPV6: u16 = 0x86dd;
+}
 
 /// What the Ethernet payload is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,7 +127,8 @@ pub struct Parsed {
     pub src: Mac,
     /// VLAN identifier of the outer tag, 0 when there is none.
     pub vid: Vid,
-    /// EtherType behind the tags (host order); values below 0x600 are LLC lengths.
+    /// EtherType behind the tags (host order); values below 0x600 are LLC lengths. At most two
+    /// tags are walked, so behind three it is that of a tag.
     pub ethertype: u16,
     /// Kind of payload.
     pub l3: L3,
@@ -116,7 +143,8 @@ pub struct Parsed {
     /// Offset of the L4 header (IPv4 only).
     pub l4_off: u16,
     /// Bytes from the L3 header to the end of the packet by its own total length (IPv4; at most
-    /// 65,535). The frame may be longer (padding), never shorter.
+    /// 65,535). The frame may be longer (padding), never shorter. For other payloads: what the
+    /// frame has behind `l3_off` (IPv6: without padding).
     pub l3_len: u32,
     /// Addresses, ports, protocol (IPv4). Ports are 0 where `l4` says there are none.
     pub tuple: Tuple,
@@ -130,6 +158,7 @@ pub struct Parsed {
     /// headers + `gso_size` for a superframe. This is what is compared with an MTU.
     pub wire_len: u32,
     /// What is wrong above the IP header, if anything: refused when routed, carried when bridged.
+    /// Ports and `tcp` are 0 when it is [`Reason::L4Truncated`].
     pub l4_error: Option<Reason>,
 }
 
@@ -144,11 +173,78 @@ impl Parsed {
 /// Parses a frame. `hdr` is checked against it: a checksum range or segment size that does not
 /// fit gives [`Reason::VnetHdrBad`].
 ///
+/// Up to two VLAN tags (802.1Q, 802.1ad) are walked and what is behind them is parsed like an
+/// untagged frame, so that no check is evaded by a tag; [`Parsed::vid`] is the outer tag's.
+///
 /// # Errors
 /// The reason under which the frame is to be dropped, bridged or routed: a truncated Ethernet or
 /// VLAN header, a malformed IPv4 header (RFC 1812 section 5.2.2), a malformed ARP packet. Errors
 /// above the IPv4 header are in [`Parsed::l4_error`] instead.
+#[inline]
 pub fn parse(bytes: &[u8], hdr: &VnetHdr) -> Result<Parsed, Reason> {
-    let _ = (bytes, hdr);
-    Err(Reason::EthTruncated)
+    if bytes.len() > MAX_FRAME {
+        return Err(Reason::EthTooLong);
+    }
+    let eth = Ethernet2HeaderSlice::from_slice(bytes).map_err(|_| Reason::EthTruncated)?;
+    let mut p = Parsed {
+        dst: Mac(eth.destination()),
+        src: Mac(eth.source()),
+        ethertype: eth.ether_type().0,
+        l3_off: 14,
+        ..Parsed::default()
+    };
+    if is_tag(p.ethertype) {
+        walk_tags(bytes, &mut p)?;
+    }
+    let l3 = bytes.get(usize::from(p.l3_off)..).unwrap_or(&[]);
+    p.l3_len = l3.len() as u32;
+    match p.ethertype {
+        ethertype::IPV4 => {
+            p.l3 = L3::Ipv4;
+            ipv4::parse(l3, hdr, &mut p)?;
+        }
+        ethertype::IPV6 => {
+            p.l3 = L3::Ipv6;
+            p.l3_len = ipv6::packet(l3).unwrap_or(l3).len() as u32;
+        }
+        ethertype::ARP => {
+            p.l3 = L3::Arp;
+            check_arp(l3)?;
+        }
+        _ => {}
+    }
+    offload::check(bytes, hdr, &mut p)?;
+    Ok(p)
+}
+
+const fn is_tag(ethertype: u16) -> bool {
+    matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN)
+}
+
+#[cold]
+fn walk_tags(bytes: &[u8], p: &mut Parsed) -> Result<(), Reason> {
+    p.bits |= bits::TAGGED;
+    for tag in 0..2 {
+        let rest = bytes.get(usize::from(p.l3_off)..).unwrap_or(&[]);
+        let h = SingleVlanHeaderSlice::from_slice(rest).map_err(|_| Reason::EthTruncated)?;
+        if tag == 0 {
+            p.vid = h.vlan_identifier().value();
+        }
+        p.ethertype = h.ether_type().0;
+        p.l3_off += 4;
+        if !is_tag(p.ethertype) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// RFC 826 for Ethernet (hardware type 1, six bytes) and IPv4 (four bytes), whole.
+fn check_arp(l3: &[u8]) -> Result<(), Reason> {
+    let arp = ArpPacketSlice::from_slice(l3).map_err(|_| Reason::ArpMalformed)?;
+    let known = arp.hw_addr_type().0 == 1
+        && arp.proto_addr_type().0 == ethertype::IPV4
+        && arp.hw_addr_size() == 6
+        && arp.proto_addr_size() == 4;
+    known.then_some(()).ok_or(Reason::ArpMalformed)
 }
