@@ -1,6 +1,7 @@
 //! Level 3: maps tuples to tuples. Knows rules and ports, no connections.
 
 pub mod chains;
+pub mod icmp_error;
 mod portmap;
 pub mod ports;
 pub mod portset;
