@@ -36,7 +36,7 @@ fn get16(b: &[u8], at: usize) -> Option<u16> {
 }
 
 fn get_ip(b: &[u8], at: usize) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from_octets(*b.get(at..)?.first_chunk()?))
+    Some(Ipv4Addr::from(*b.get(at..)?.first_chunk::<4>()?))
 }
 
 fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) {

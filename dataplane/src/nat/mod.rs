@@ -1,6 +1,8 @@
 //! Level 3: maps tuples to tuples. Knows rules and ports, no connections.
 
 pub mod chains;
+pub mod frag;
+mod frag_sources;
 pub mod icmp_error;
 mod portmap;
 pub mod ports;
@@ -9,6 +11,7 @@ mod prf;
 pub mod rules;
 
 pub use chains::{ChainCounters, NatReport, RuleReport, Tally};
+pub use frag::{FragKey, FragTable, FragVerdict, Fragment, HeldFragment, Lost, Offered};
 pub use ports::{Endpoint, InUse, Ports};
 pub use portset::PortSet;
 pub use rules::{Match, Publication, PublishError, Rules};
