@@ -12,9 +12,10 @@ use super::index::{At, Hit, Index};
 use super::order::Order;
 use crate::base::hash::Keyed;
 use crate::base::{Mac, PortId, Tick, Vid};
+use crate::flow::Generation;
 use dashmap::DashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What became of a source address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +86,7 @@ pub struct Fdb {
     capacity: usize,
     pub(super) age_ms: u32,
     refresh_ms: u32,
-    generation: AtomicU32,
+    generation: Arc<Generation>,
     pub(super) counts: Counts,
 }
 
@@ -111,9 +112,16 @@ impl Fdb {
             capacity,
             age_ms,
             refresh_ms: REFRESH_MS.min(age_ms / 16).max(1),
-            generation: AtomicU32::new(1),
+            generation: Arc::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same table, which from now on bumps a generation that others bump too.
+    #[must_use]
+    pub fn sharing(mut self, generation: Arc<Generation>) -> Fdb {
+        self.generation = generation;
+        self
     }
 
     /// Asks for the cache lines that [`Fdb::lookup`] will read.
@@ -274,7 +282,7 @@ impl Fdb {
     /// generation may be outdated. Never 0.
     #[inline]
     pub fn generation(&self) -> u32 {
-        self.generation.load(Relaxed)
+        self.generation.get()
     }
 
     /// What happened so far.
@@ -294,12 +302,6 @@ impl Fdb {
 
     fn lock(&self) -> MutexGuard<'_, Order> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn bump(&self) {
-        // Writers hold the lock; 0 is skipped because records use it for "never matches".
-        let next = self.generation.load(Relaxed).wrapping_add(1).max(1);
-        self.generation.store(next, Relaxed);
     }
 
     /// A new entry; makes room for it if needed.
@@ -356,14 +358,14 @@ impl Fdb {
             order.insert(port, stamp, key);
         }
         self.index.store(hit.at, key, port, is_static, now);
-        self.bump();
+        self.generation.bump();
     }
 
     pub(super) fn remove(&self, order: &mut Order, key: u64) {
         if let Some((_, e)) = self.truth.remove(&key) {
             order.remove(e.port, e.stamp, key);
             self.index.clear(e.at);
-            self.bump();
+            self.generation.bump();
         }
     }
 }
