@@ -4,4 +4,6 @@
 pub mod cli;
 pub mod config;
 pub mod log;
+pub mod netlink;
+pub mod netns;
 pub mod plan;
