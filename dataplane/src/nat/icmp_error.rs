@@ -5,31 +5,13 @@
 //! options are skipped; its L4 checksum is changed along, where it was quoted, but not judged,
 //! since 8 bytes of the L4 header are all that a router has to quote.
 
-use crate::base::{Proto, Reason, Tuple};
-use crate::frame::{Parsed, checksum};
+use crate::base::{Reason, Tuple};
+use crate::frame::parse::{Inner, embedded, icmp_checksum_ok, inner as parse_inner};
+use crate::frame::{L4, Parsed, checksum};
 use std::net::Ipv4Addr;
 
-/// Bytes of the ICMP header in front of the quoted packet.
+/// Bytes of the ICMP header in front of the packet inside.
 const ICMP_HEADER: usize = 8;
-/// L4 bytes that an error has to quote (RFC 792).
-const QUOTED: usize = 8;
-const ECHO_REPLY: u8 = 0;
-const ECHO_REQUEST: u8 = 8;
-
-/// The packet inside an ICMP error. Offsets count from the start of the frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Inner {
-    /// Its addresses and ports, in the form that [`Tuple`] describes.
-    pub tuple: Tuple,
-    /// Its IPv4 header.
-    l3: usize,
-    /// Its L4 header.
-    l4: usize,
-    /// End of what was quoted of it.
-    end: usize,
-    /// ICMP type, if it is an echo or an answer to one.
-    echo: Option<u8>,
-}
 
 fn get16(b: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*b.get(at..)?.first_chunk()?))
@@ -52,79 +34,22 @@ fn change16(b: &mut [u8], at: usize, f: impl FnOnce(u16) -> u16) {
     }
 }
 
-/// The ICMP message, by the outer packet's own length.
-fn message(p: &Parsed) -> std::ops::Range<usize> {
-    let end = usize::from(p.l3_off) + p.l3_len as usize;
-    usize::from(p.l4_off)..end
-}
-
 /// Reads the packet inside the ICMP error `p`, and judges both checksums.
 ///
 /// # Errors
 /// [`Reason::IcmpChecksum`] when the error's own checksum is wrong,
-/// [`Reason::IcmpInnerMalformed`] when the packet inside is not IPv4, has a wrong header
-/// checksum, is a later fragment, or less than 8 bytes follow its header.
+/// [`Reason::IcmpInnerMalformed`] when the packet inside is not IPv4, has a wrong header checksum
+/// or less than 8 bytes behind its header, [`Reason::IcmpNoMatch`] when it is a later fragment,
+/// which has no ports by which to find its connection.
 pub fn inner(bytes: &[u8], p: &Parsed) -> Result<Inner, Reason> {
-    let range = message(p);
-    let icmp = bytes.get(range.clone()).ok_or(Reason::IcmpChecksum)?;
-    if icmp.len() < ICMP_HEADER || checksum::finish(checksum::sum(icmp, 0)) != 0 {
+    if !icmp_checksum_ok(bytes, p) {
         return Err(Reason::IcmpChecksum);
     }
-    parse_inner(bytes, range.start + ICMP_HEADER, range.end).ok_or(Reason::IcmpInnerMalformed)
-}
-
-fn parse_inner(bytes: &[u8], l3: usize, end: usize) -> Option<Inner> {
-    let quoted = bytes.get(l3..end)?;
-    let first = *quoted.first()?;
-    let header_len = usize::from(first & 0x0f) * 4;
-    let header = quoted.get(..header_len)?;
-    if first >> 4 != 4 || header_len < 20 || checksum::ipv4_header(header) != 0 {
-        return None;
+    let inside = parse_inner(embedded(bytes, p))?;
+    if inside.l4 == L4::None {
+        return Err(Reason::IcmpNoMatch);
     }
-    // What follows the packet inside belongs to ICMP extensions (RFC 4884) or is padding.
-    let total = usize::from(get16(header, 2)?);
-    let l4 = l3 + header_len;
-    let end = end.min(l3 + total);
-    if end < l4 + QUOTED || get16(header, 6)? & 0x1fff != 0 {
-        return None;
-    }
-    let proto = Proto(*header.get(9)?);
-    let mut tuple = Tuple {
-        src: get_ip(header, 12)?,
-        dst: get_ip(header, 16)?,
-        sport: 0,
-        dport: 0,
-        proto,
-    };
-    let mut echo = None;
-    match proto {
-        Proto::TCP | Proto::UDP => {
-            tuple.sport = get16(bytes, l4)?;
-            tuple.dport = get16(bytes, l4 + 2)?;
-        }
-        Proto::ICMP => {
-            let id = get16(bytes, l4 + 4)?;
-            match *bytes.get(l4)? {
-                ECHO_REQUEST => {
-                    tuple.sport = id;
-                    echo = Some(ECHO_REQUEST);
-                }
-                ECHO_REPLY => {
-                    tuple.dport = id;
-                    echo = Some(ECHO_REPLY);
-                }
-                _ => {}
-            }
-        }
-        _ => {}
-    }
-    Some(Inner {
-        tuple,
-        l3,
-        l4,
-        end,
-        echo,
-    })
+    Ok(inside)
 }
 
 /// Translates the ICMP error in `bytes`: the packet inside gets the addresses and ports of
@@ -146,14 +71,15 @@ pub fn rewrite_error(
     if inside.tuple.proto != inner_new.proto {
         return Err(Reason::IcmpNoMatch);
     }
-    rewrite_inner(bytes, &inside, &inner_new);
-
     let icmp = usize::from(p.l4_off);
+    let l3 = usize::from(p.l3_off);
+    rewrite_inner(bytes, icmp + ICMP_HEADER, &inside, &inner_new);
+
     put(bytes, icmp + 2, [0, 0]);
-    let sum = bytes.get(message(p)).map_or(0, |m| checksum::sum(m, 0));
+    let message = bytes.get(icmp..l3 + p.l3_len as usize);
+    let sum = message.map_or(0, |m| checksum::sum(m, 0));
     put(bytes, icmp + 2, checksum::finish(sum).to_be_bytes());
 
-    let l3 = usize::from(p.l3_off);
     let src = outer_src.unwrap_or(p.tuple.src);
     let delta = addresses(bytes, l3, src, outer_dst);
     change16(bytes, l3 + 10, |c| checksum::apply(c, delta));
@@ -173,35 +99,39 @@ fn addresses(bytes: &mut [u8], l3: usize, src: Ipv4Addr, dst: Ipv4Addr) -> u16 {
     delta
 }
 
-fn rewrite_inner(bytes: &mut [u8], i: &Inner, new: &Tuple) {
-    let ip_delta = addresses(bytes, i.l3, new.src, new.dst);
-    change16(bytes, i.l3 + 10, |c| checksum::apply(c, ip_delta));
+/// Gives the packet inside, whose IPv4 header is at `l3`, a new tuple.
+fn rewrite_inner(bytes: &mut [u8], l3: usize, i: &Inner, new: &Tuple) {
+    let ip_delta = addresses(bytes, l3, new.src, new.dst);
+    change16(bytes, l3 + 10, |c| checksum::apply(c, ip_delta));
 
+    let l4 = l3 + usize::from(i.l4_off);
+    let field = i.l4_checksum.map(|at| l3 + usize::from(at));
     let old = &i.tuple;
-    let ports = checksum::combine(
-        checksum::delta_u16(old.sport, new.sport),
-        checksum::delta_u16(old.dport, new.dport),
-    );
-    let l4_delta = checksum::combine(ip_delta, ports);
-    match old.proto {
-        Proto::TCP | Proto::UDP => {
-            put(bytes, i.l4, new.sport.to_be_bytes());
-            put(bytes, i.l4 + 2, new.dport.to_be_bytes());
-            if old.proto == Proto::UDP {
-                change16(bytes, i.l4 + 6, |c| checksum::apply_udp(c, l4_delta));
-            } else if i.l4 + 18 <= i.end {
-                change16(bytes, i.l4 + 16, |c| checksum::apply(c, l4_delta));
+    let sport = checksum::delta_u16(old.sport, new.sport);
+    let dport = checksum::delta_u16(old.dport, new.dport);
+    match i.l4 {
+        L4::Tcp | L4::Udp => {
+            put(bytes, l4, new.sport.to_be_bytes());
+            put(bytes, l4 + 2, new.dport.to_be_bytes());
+            let delta = checksum::combine(ip_delta, checksum::combine(sport, dport));
+            let apply = if i.l4 == L4::Udp {
+                checksum::apply_udp
+            } else {
+                checksum::apply
+            };
+            if let Some(at) = field {
+                change16(bytes, at, |c| apply(c, delta));
             }
         }
-        Proto::ICMP => {
-            let (was, id) = match i.echo {
-                Some(ECHO_REQUEST) => (old.sport, new.sport),
-                Some(_) => (old.dport, new.dport),
-                None => return,
+        // Its checksum covers no addresses.
+        L4::EchoRequest | L4::EchoReply => {
+            let (delta, id) = if i.l4 == L4::EchoRequest {
+                (sport, new.sport)
+            } else {
+                (dport, new.dport)
             };
-            let delta = checksum::delta_u16(was, id);
-            put(bytes, i.l4 + 4, id.to_be_bytes());
-            change16(bytes, i.l4 + 2, |c| checksum::apply(c, delta));
+            put(bytes, l4 + 4, id.to_be_bytes());
+            change16(bytes, l4 + 2, |c| checksum::apply(c, delta));
         }
         _ => {}
     }

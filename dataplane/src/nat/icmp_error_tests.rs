@@ -1,7 +1,12 @@
 use super::*;
+use crate::base::Proto;
+use crate::frame::L3;
 use proptest::prelude::*;
 
 const ETH: usize = 14;
+const QUOTED: usize = 8;
+const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST: u8 = 8;
 
 /// An IPv4 packet with right checksums. `options` are whole words of no-operation.
 fn packet(t: &Tuple, options: usize, kind: u8, payload: &[u8]) -> Vec<u8> {
@@ -72,6 +77,8 @@ fn error(from: Ipv4Addr, to: Ipv4Addr, options: usize, quoted: &[u8]) -> (Vec<u8
         l4_off: (ETH + 20 + 4 * options) as u16,
         l3_len: ip.len() as u32,
         tuple: t,
+        l3: L3::Ipv4,
+        l4: L4::IcmpError,
         ..Parsed::default()
     };
     let mut frame = vec![0xee; ETH];
@@ -150,8 +157,8 @@ proptest! {
         mut bytes in proptest::collection::vec(any::<u8>(), 0..120), t in tuples(),
         l3_off in 0u16..40, header in 0u16..70, l3_len in 0u32..200, fix in any::<bool>(),
     ) {
-        let p = Parsed { l3_off, l4_off: l3_off + header, l3_len, tuple: t, ..Parsed::default() };
-        if fix && let Some(m) = bytes.get_mut(message(&p)) && m.len() > 9 {
+        let p = Parsed { l3_off, l4_off: l3_off + header, l3_len, tuple: t, l3: L3::Ipv4, l4: L4::IcmpError, ..Parsed::default() };
+        if fix && let Some(m) = bytes.get_mut(usize::from(p.l4_off)..usize::from(l3_off) + l3_len as usize) && m.len() > 9 {
             m[8] = 0x40 | (m[8] & 0x0f);
             put(m, 2, [0, 0]);
             let c = checksum::finish(checksum::sum(m, 0));
@@ -182,7 +189,7 @@ fn wrong_checksums_are_refused() {
     let r = rewrite_error(&mut frame, &p, None, ip(7), udp());
     assert_eq!(r, Err(Reason::IcmpChecksum));
 
-    for (at, bit) in [(0, 0x10), (0, 0x01), (8, 1), (10, 1), (6, 1)] {
+    for (at, bit) in [(0, 0x10), (0, 0x01), (8, 1), (10, 1), (12, 1)] {
         let mut bad = whole.clone();
         bad[at] ^= bit;
         let (mut frame, p) = error(ip(9), ip(0xc000_0201), 0, &bad);
@@ -209,7 +216,7 @@ fn an_error_about_a_later_fragment_has_no_ports() {
     let c = checksum::ipv4_header(&whole[..20]);
     put(&mut whole, 10, c.to_be_bytes());
     let (frame, p) = error(ip(9), ip(0xc000_0201), 0, &whole);
-    assert_eq!(inner(&frame, &p), Err(Reason::IcmpInnerMalformed));
+    assert_eq!(inner(&frame, &p), Err(Reason::IcmpNoMatch));
 }
 
 #[test]

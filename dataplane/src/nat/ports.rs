@@ -20,7 +20,7 @@ pub type Endpoint = (Ipv4Addr, u16);
 
 /// Random ports that are looked at before the bitmap is searched, so that a half-empty range
 /// gives every free port the same chance.
-const PROBES: usize = 4;
+const PROBES: usize = 2;
 /// Random ports that are tried for sharing before a connection is refused.
 const SHARE_PROBES: usize = 128;
 
