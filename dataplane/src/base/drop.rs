@@ -54,6 +54,7 @@ reasons! {
     RogueRa, "rogue_ra", "an IPv6 router advertisement from a container";
     RogueRedirect, "rogue_redirect", "an IPv6 redirect from a container";
     RogueDhcpv6, "rogue_dhcpv6", "a DHCPv6 server message from a container";
+    Ipv6Chain, "ipv6_chain", "an IPv6 packet from a container whose extension headers hide what it carries (RFC 7113)";
     // L2
     LinkLocalGroup, "link_local_group", "destination 01-80-C2-00-00-0X is never forwarded by a bridge";
     SamePort, "same_port", "the destination is behind the port that the frame came from";

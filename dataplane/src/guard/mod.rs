@@ -1,1 +1,50 @@
-//! guard
+//! Level 2: what no port may send, whoever it is for. A few comparisons per frame, no state.
+//!
+//! [`check`] is for every frame that was parsed, [`routed`] for those that the switch is about to
+//! route as well. Both know an address only by what it may be, not by whom it belongs to: that a
+//! container uses another's address is seen by nobody here, as on docker0. ARP has its own rules
+//! in `neigh`.
+
+mod ipv6;
+mod martian;
+#[cfg(test)]
+mod tests;
+
+use crate::base::config::Config;
+use crate::base::{Mac, Reason, Role};
+use crate::frame::{L3, Parsed};
+
+/// Whether a port of `role` may send this frame.
+///
+/// # Errors
+/// [`Reason::SrcMacGroup`], [`Reason::SrcMacZero`], [`Reason::SrcMacGateway`]; for IPv4
+/// [`Reason::Land`] and [`Reason::Martian`]; for IPv6 from a container [`Reason::RogueRa`],
+/// [`Reason::RogueRedirect`], [`Reason::RogueDhcpv6`] and [`Reason::Ipv6Chain`].
+#[inline]
+pub fn check(cfg: &Config, role: Role, p: &Parsed, bytes: &[u8]) -> Result<(), Reason> {
+    if p.src.is_group() {
+        return Err(Reason::SrcMacGroup);
+    }
+    if p.src == cfg.gateway_mac && role != Role::Host {
+        return Err(Reason::SrcMacGateway);
+    }
+    if p.src == Mac::ZERO {
+        return Err(Reason::SrcMacZero);
+    }
+    match p.l3 {
+        L3::Ipv4 => martian::check(cfg, role, p),
+        L3::Ipv6 if role == Role::Access => ipv6::check(p, bytes),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an IPv4 frame that passed [`check`] may be routed: sent to the gateway's MAC, or come
+/// in by the uplink.
+///
+/// # Errors
+/// [`Reason::GroupDestination`], [`Reason::Martian`]; from inside [`Reason::SourceNotInSubnet`].
+/// None of them may be answered with an ICMP error.
+#[inline]
+pub fn routed(cfg: &Config, role: Role, p: &Parsed) -> Result<(), Reason> {
+    martian::routed(cfg, role, p)
+}
