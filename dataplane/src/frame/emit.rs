@@ -1,1 +1,0 @@
-//! Frames that the switch makes itself.
