@@ -1,3 +1,4 @@
 //! conntrack
 
+pub mod tcp;
 pub mod wheel;

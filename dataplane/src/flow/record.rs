@@ -74,16 +74,18 @@ struct ForwardCell {
 pub struct TcpDir {
     /// Highest sequence number + length sent by this direction.
     pub end: AtomicU32,
-    /// Highest acknowledgement + scaled window announced by this direction: the other's limit.
-    pub ack_window: AtomicU32,
-    /// Largest scaled window announced by this direction.
-    pub max_window: AtomicU32,
-    /// Window scale announced in the SYN (0 to 14).
+    /// Highest acknowledgement sent by this direction. With the largest window it makes the
+    /// other direction's limit.
+    pub ack: AtomicU32,
+    /// Sequence number + 1 of this direction's last SYN.
+    pub syn: AtomicU32,
+    /// Largest window announced by this direction, in units of its scale.
+    pub max_window: AtomicU16,
+    /// Window scale announced in the SYN (0 to 14) in the low half; the high half is
+    /// `conntrack::tcp`'s.
     pub scale: AtomicU8,
     /// Bits that `conntrack::tcp` defines.
     pub flags: AtomicU8,
-    /// Free for `conntrack::tcp`.
-    pub spare: AtomicU16,
 }
 
 /// One connection.
@@ -232,11 +234,11 @@ impl Record {
         for (g, t) in self.generation.iter().zip(&self.tcp) {
             g.store(0, Relaxed);
             t.end.store(0, Relaxed);
-            t.ack_window.store(0, Relaxed);
+            t.ack.store(0, Relaxed);
+            t.syn.store(0, Relaxed);
             t.max_window.store(0, Relaxed);
             t.scale.store(0, Relaxed);
             t.flags.store(0, Relaxed);
-            t.spare.store(0, Relaxed);
         }
         self.state.store(0, Relaxed);
         self.flags.store(0, Relaxed);
