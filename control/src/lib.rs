@@ -1,6 +1,7 @@
 //! The control side of switchd: what people type, what is checked, what is made in namespaces,
 //! and how the packet path is told. It talks to the workers over channels only.
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod log;
