@@ -2,6 +2,7 @@
 //! and how the packet path is told. It talks to the workers over channels only.
 
 pub mod api;
+pub mod attach;
 pub mod cli;
 pub mod config;
 pub mod log;

@@ -5,14 +5,13 @@
 //! the work; no other thread of the program ever moves.
 
 mod named;
-mod reference;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod user;
 
+pub use crate::plan::NetnsRef;
 pub use named::{RUN_NETNS, create_named, delete_named, names};
-pub use reference::{BadNetnsRef, NetnsRef};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
@@ -123,7 +122,7 @@ impl Netns {
 
     /// The namespace of the calling thread.
     pub fn current() -> Result<Netns, NetnsError> {
-        Netns::open(&NetnsRef::Own)
+        Netns::open_path(Path::new("/proc/thread-self/ns/net"))
     }
 
     /// The namespace at a path.

@@ -1,6 +1,5 @@
 //! Named namespaces, as `ip netns` keeps them: an nsfs file bound to a name under /run/netns.
 
-use super::reference::is_name;
 use super::{NetnsError, failed, on_thread};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -13,6 +12,15 @@ use std::path::Path;
 pub const RUN_NETNS: &str = "/run/netns";
 
 const NONE: Option<&str> = None;
+
+/// Whether `name` is one that `ip netns add` would take: a file name, no path.
+fn is_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() < 255
+        && name != "."
+        && name != ".."
+        && !name.contains(['/', '\0'])
+}
 
 /// The names that exist.
 pub fn names() -> Vec<String> {

@@ -15,28 +15,6 @@ pub fn new_netns() -> Option<Netns> {
 }
 
 #[test]
-fn references_are_told_apart() {
-    let ok = |s: &str| s.parse::<NetnsRef>().unwrap();
-    assert_eq!(ok("web"), NetnsRef::Name("web".into()));
-    assert_eq!(ok("pid:17"), NetnsRef::Pid(17));
-    assert_eq!(
-        ok("/proc/1/ns/net"),
-        NetnsRef::Path("/proc/1/ns/net".into())
-    );
-    assert_eq!(ok("web").path(), Path::new("/run/netns/web"));
-    assert_eq!(ok("pid:17").path(), Path::new("/proc/17/ns/net"));
-    for s in ["web", "pid:17", "/x/y"] {
-        assert_eq!(ok(s).to_string(), s);
-    }
-    for bad in [
-        "", ".", "..", "pid:", "pid:0", "pid:-1", "pid:+1", "pid:x", "a\0b",
-    ] {
-        let e = bad.parse::<NetnsRef>().unwrap_err();
-        assert!(e.to_string().contains("pid:N"), "{e}");
-    }
-}
-
-#[test]
 fn the_nearest_name_is_suggested_if_near() {
     let names = || vec!["web".to_owned(), "db".to_owned(), "frontend".to_owned()];
     assert_eq!(closest("wbe", names()).as_deref(), Some("web"));

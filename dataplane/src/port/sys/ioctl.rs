@@ -59,7 +59,7 @@ impl From<TapError> for io::Error {
 
 /// Refuses what the kernel would refuse or cut (`dev_valid_name` in net/core/dev.c). A `%d` is
 /// replaced by the kernel with the first free number.
-pub(super) fn check_name(name: &str) -> Result<(), TapError> {
+pub fn check_name(name: &str) -> Result<(), TapError> {
     let fits = !name.is_empty()
         && name.len() <= NAME_MAX
         && name != "."

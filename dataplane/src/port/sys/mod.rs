@@ -7,4 +7,4 @@ pub mod tap_plain;
 #[cfg(test)]
 mod tests;
 
-pub use ioctl::TapError;
+pub use ioctl::{TapError, check_name};
