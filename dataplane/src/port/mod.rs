@@ -3,7 +3,12 @@
 //! A port has one [`PortQueue`] per worker. The worker that owns a queue is the only one that
 //! reads or writes by it, so nothing here is shared.
 
+pub mod headers;
+pub mod memory;
+pub mod segment;
 pub mod sys;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use crate::frame::{Batch, VnetHdr};
 use std::io::IoSlice;
