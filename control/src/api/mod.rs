@@ -12,7 +12,7 @@ pub mod socket;
 pub mod types;
 
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod openapi_tests;
 #[cfg(test)]

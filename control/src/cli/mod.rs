@@ -3,6 +3,7 @@
 
 pub mod ctl;
 pub mod flags;
+pub mod render;
 
 use crate::plan::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
