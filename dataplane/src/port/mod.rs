@@ -3,6 +3,7 @@
 //! A port has one [`PortQueue`] per worker. The worker that owns a queue is the only one that
 //! reads or writes by it, so nothing here is shared.
 
+pub mod coalesce;
 pub mod headers;
 pub mod memory;
 pub mod segment;
