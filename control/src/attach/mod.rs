@@ -9,6 +9,7 @@
 //! interface away, wherever it is and whatever it is called by then, and with it its addresses
 //! and routes. Each error drops the queues; so does the end of the daemon, however it comes.
 
+pub mod probe;
 #[cfg(test)]
 mod tests;
 
