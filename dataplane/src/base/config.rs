@@ -79,6 +79,18 @@ pub struct UplinkConfig {
     pub mtu: u16,
 }
 
+impl UplinkConfig {
+    /// Whether `ip` is a neighbour on the uplink's own network.
+    pub const fn on_link(&self, ip: Ipv4Addr) -> bool {
+        let mask = match self.prefix {
+            0 => 0,
+            p @ 1..=31 => u32::MAX << (32 - p),
+            _ => u32::MAX,
+        };
+        ip.to_bits() & mask == self.ip.to_bits() & mask
+    }
+}
+
 /// Timeouts; the defaults meet every RFC floor (RFC 4787 REQ-5, 5382 REQ-5, 5508 REQ-1, 7857).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {

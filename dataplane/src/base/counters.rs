@@ -41,6 +41,47 @@ pub struct PortCounters {
     pub drops: Counter,
 }
 
+/// Plain numbers of one port, summed over workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCounts {
+    /// Frames read.
+    pub rx_frames: u64,
+    /// Bytes read.
+    pub rx_bytes: u64,
+    /// Frames written.
+    pub tx_frames: u64,
+    /// Bytes written.
+    pub tx_bytes: u64,
+    /// Frames dropped.
+    pub drops: u64,
+}
+
+impl PortCounts {
+    /// With one worker's block added.
+    #[must_use]
+    pub fn plus(self, c: &PortCounters) -> PortCounts {
+        PortCounts {
+            rx_frames: self.rx_frames + c.rx_frames.get(),
+            rx_bytes: self.rx_bytes + c.rx_bytes.get(),
+            tx_frames: self.tx_frames + c.tx_frames.get(),
+            tx_bytes: self.tx_bytes + c.tx_bytes.get(),
+            drops: self.drops + c.drops.get(),
+        }
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn less(self, earlier: PortCounts) -> PortCounts {
+        PortCounts {
+            rx_frames: self.rx_frames.saturating_sub(earlier.rx_frames),
+            rx_bytes: self.rx_bytes.saturating_sub(earlier.rx_bytes),
+            tx_frames: self.tx_frames.saturating_sub(earlier.tx_frames),
+            tx_bytes: self.tx_bytes.saturating_sub(earlier.tx_bytes),
+            drops: self.drops.saturating_sub(earlier.drops),
+        }
+    }
+}
+
 /// One worker's counters.
 pub struct Counters {
     /// Frames read.

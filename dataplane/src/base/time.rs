@@ -31,6 +31,11 @@ impl Instant {
         Tick((self.0 / 1_000_000) as u32)
     }
 
+    /// Whole seconds modulo 2^16, for decisions that hold for minutes.
+    pub const fn second(self) -> u16 {
+        (self.0 / 1_000_000_000) as u16
+    }
+
     /// Time since `earlier`, zero if `earlier` is later.
     pub const fn since(self, earlier: Instant) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

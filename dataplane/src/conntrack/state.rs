@@ -1,6 +1,6 @@
 //! The state byte of a record: TCP's states by their own numbers, one number for each other kind.
 
-use super::tcp::State;
+use super::tcp::{State, TimeoutClass};
 use crate::base::Timeouts;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn timeout(state: u8, t: &Timeouts) -> Duration {
         UDP | OTHER => t.udp,
         ICMP => t.icmp,
         s => match State::from_u8(s) {
-            Some(s) if s.is_established() => t.tcp_established,
+            Some(s) if s.timeout_class() == TimeoutClass::Established => t.tcp_established,
             _ => t.tcp_transitory,
         },
     }
@@ -26,7 +26,17 @@ pub fn timeout(state: u8, t: &Timeouts) -> Duration {
 
 /// Whether the connection counts as half-open.
 pub fn is_half_open(state: u8) -> bool {
-    State::from_u8(state).is_some_and(State::is_half_open)
+    State::from_u8(state).is_some_and(State::half_open)
+}
+
+/// Whether a TCP connection is open: established, or half closed.
+pub fn is_established(state: u8) -> bool {
+    State::from_u8(state).is_some_and(|s| s.timeout_class() == TimeoutClass::Established)
+}
+
+/// Whether a TCP connection is over: both sides said so, or one reset it.
+pub fn is_closed(state: u8) -> bool {
+    State::from_u8(state).is_some_and(|s| matches!(s, State::TimeWait | State::Close))
 }
 
 /// conntrack's name of a TCP state, empty for other protocols.

@@ -3,10 +3,10 @@
 use super::state;
 use crate::base::hash::Keyed;
 use crate::base::time::millis_u32;
+use crate::base::{Limits, Timeouts};
 use crate::base::{PortId, Reason, RuleId, Tick, Tuple};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab};
-use crate::base::{Limits, Timeouts};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,8 +23,8 @@ pub struct New {
     pub ingress: PortId,
     /// The published port that made it.
     pub rule: RuleId,
-    /// External port taken for it, 0 for none.
-    pub mapped_port: u16,
+    /// External port (or echo identifier) taken for it.
+    pub mapped_port: Option<u16>,
     /// [`flags::DNAT`], [`flags::SNAT`].
     pub flags: u8,
 }
@@ -32,8 +32,8 @@ pub struct New {
 /// Why no record was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
-    /// Another worker made it a moment ago, or its expired predecessor is still in use: look again.
-    Exists(RecordId, Dir),
+    /// Another worker made it a moment ago: look again.
+    Exists,
     /// The frame is lost.
     Drop(Reason),
 }
@@ -43,8 +43,8 @@ pub enum Refused {
 pub struct Removed {
     /// Tuple of the original direction as it came in.
     pub orig: Tuple,
-    /// External port that had been taken, 0 for none.
-    pub mapped_port: u16,
+    /// External port (or echo identifier) that had been taken.
+    pub mapped_port: Option<u16>,
 }
 
 /// One line of `switchctl conntrack`.
@@ -92,7 +92,7 @@ impl Conntrack {
     /// sweeps from outside).
     pub fn new(limits: Limits, timeouts: &Timeouts, keyed: Keyed, workers: usize) -> Conntrack {
         let mut timeout_ms = [0; 256];
-        for (s, ms) in (0u8..).zip(&mut timeout_ms) {
+        for (s, ms) in (0u8..=255).zip(&mut timeout_ms) {
             *ms = millis_u32(state::timeout(s, timeouts));
         }
         Conntrack {
@@ -120,7 +120,10 @@ impl Conntrack {
     /// Idle time in milliseconds after which a record of this state byte is forgotten.
     #[inline]
     pub fn timeout_ms(&self, state: u8) -> u32 {
-        self.timeout_ms.get(usize::from(state)).copied().unwrap_or(0)
+        self.timeout_ms
+            .get(usize::from(state))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Whether the record's time is over. Looked at on every hit, so that behaviour does not
@@ -134,7 +137,11 @@ impl Conntrack {
     pub fn find(&self, key: &FlowKey, now: Tick) -> Option<(RecordId, Dir)> {
         let (id, dir) = self.index.find(key, self.index.hash(key), &self.slab)?;
         let r = self.slab.get(id)?;
-        if self.expired(r, now) { None } else { Some((id, dir)) }
+        if self.expired(r, now) {
+            None
+        } else {
+            Some((id, dir))
+        }
     }
 
     /// Makes a record and puts it in the index under both keys. `open` sets the protocol's state
@@ -152,8 +159,8 @@ impl Conntrack {
     ) -> Result<RecordId, Refused> {
         let (h_orig, h_reply) = (self.index.hash(&new.orig), self.index.hash(&new.reply));
         let _both = self.lock_both(h_orig, h_reply);
-        if let Some((id, dir)) = self.index.find(&new.orig, h_orig, &self.slab) {
-            return Err(Refused::Exists(id, dir));
+        if self.index.find(&new.orig, h_orig, &self.slab).is_some() {
+            return Err(Refused::Exists);
         }
         if self.index.find(&new.reply, h_reply, &self.slab).is_some() {
             return Err(Refused::Drop(Reason::NatClash));
@@ -185,10 +192,16 @@ impl Conntrack {
         r.state.store(state, Relaxed);
         r.ingress.store(new.ingress.0, Relaxed);
         r.rule.store(new.rule.0, Relaxed);
-        r.mapped_port.store(new.mapped_port, Relaxed);
+        r.mapped_port.store(new.mapped_port.unwrap_or(0), Relaxed);
         r.touch_both(now);
         let half = if half_open { flags::HALF_OPEN } else { 0 };
-        r.flags.store(flags::LIVE | half | new.flags, Relaxed);
+        let mapped = if new.mapped_port.is_some() {
+            flags::MAPPED
+        } else {
+            0
+        };
+        r.flags
+            .store(flags::LIVE | half | mapped | new.flags, Relaxed);
         if self.index.insert(h_orig, id, Dir::Orig).is_err() {
             r.flags.store(0, Relaxed);
             return refuse(Reason::ConntrackFull);
@@ -213,8 +226,11 @@ impl Conntrack {
         let stripe = |h: u64| (h >> 40) as usize % STRIPES;
         let (low, high) = (stripe(a).min(stripe(b)), stripe(a).max(stripe(b)));
         // A stripe protects no data of its own, so a poisoned one is as good.
-        let lock =
-            |n| self.stripes.get(n).map(|m| m.lock().unwrap_or_else(PoisonError::into_inner));
+        let lock = |n: usize| {
+            self.stripes
+                .get(n)
+                .map(|m| m.lock().unwrap_or_else(PoisonError::into_inner))
+        };
         let first = lock(low);
         [first, if high == low { None } else { lock(high) }]
     }
@@ -248,7 +264,7 @@ impl Conntrack {
         }
         let removed = Removed {
             orig: r.key(Dir::Orig).tuple(),
-            mapped_port: r.mapped_port.load(Acquire),
+            mapped_port: (before & flags::MAPPED != 0).then(|| r.mapped_port.load(Acquire)),
         };
         self.slab.give_back(id, &self.epochs);
         Some(removed)

@@ -50,6 +50,18 @@ pub struct Forward {
     pub l4_delta: u16,
     /// Delta of a partial L4 checksum (addresses only).
     pub partial_delta: u16,
+    /// Second (modulo 2^16) at which the FDB entry or the neighbour that this rests on has to be
+    /// looked at again.
+    pub until: u16,
+}
+
+impl Forward {
+    /// Whether `second` is before the decision's end; spans of up to 9 hours are told apart, and
+    /// no record lives idle for longer than 2 hours by default.
+    #[inline]
+    pub const fn valid_at(&self, second: u16) -> bool {
+        self.until.wrapping_sub(second).wrapping_sub(1) < 0x7fff
+    }
 }
 
 #[derive(Zeroable)]
@@ -64,7 +76,7 @@ struct KeyCell {
 struct ForwardCell {
     /// MAC in the low 48 bits, egress port in the high 16.
     place: AtomicU64,
-    /// ip, l4, partial deltas and 16 zero bits.
+    /// ip, l4, partial deltas and the last second, 16 bits each.
     deltas: AtomicU64,
 }
 
@@ -111,7 +123,7 @@ pub struct Record {
     tcp: [TcpDir; 2],
     /// The published port that made it, [`RuleId::NONE`] for others.
     pub rule: AtomicU32,
-    /// External port (host order) that masquerade or hairpin took for it; 0: none.
+    /// External port (host order) that masquerade or hairpin took for it, if [`flags::MAPPED`].
     pub mapped_port: AtomicU16,
     spare: AtomicU16,
 }
@@ -132,6 +144,8 @@ pub mod flags {
     pub const HALF_OPEN: u8 = 32;
     /// A timer stands for it at the shorter time of a closing connection.
     pub const CLOSING_TIMER: u8 = 64;
+    /// [`super::Record::mapped_port`] is held.
+    pub const MAPPED: u8 = 128;
 }
 
 impl Record {
@@ -167,6 +181,7 @@ impl Record {
             ip_delta: (deltas >> 48) as u16,
             l4_delta: (deltas >> 32) as u16,
             partial_delta: (deltas >> 16) as u16,
+            until: deltas as u16,
         }
     }
 
@@ -179,7 +194,8 @@ impl Record {
         c.deltas.store(
             (u64::from(f.ip_delta) << 48)
                 | (u64::from(f.l4_delta) << 32)
-                | (u64::from(f.partial_delta) << 16),
+                | (u64::from(f.partial_delta) << 16)
+                | u64::from(f.until),
             Relaxed,
         );
     }
@@ -282,6 +298,7 @@ mod tests {
             ip_delta: 0xfffe,
             l4_delta: 1,
             partial_delta: 0x8000,
+            until: 0xabcd,
         };
         r.set_forward(Dir::Reply, &f);
         assert_eq!(r.forward(Dir::Reply), f);

@@ -137,6 +137,17 @@ impl Fdb {
         (!self.expired(&hit, now)).then_some(hit.port)
     }
 
+    /// As [`Fdb::lookup`], with the milliseconds for which the answer will stand if nothing is
+    /// heard of the address (`u32::MAX` for a static entry).
+    pub fn lookup_until(&self, vid: Vid, mac: Mac, now: Tick) -> Option<(PortId, u32)> {
+        let hit = self.index.find(key(vid, mac))?;
+        if hit.is_static {
+            return Some((hit.port, u32::MAX));
+        }
+        let idle = now.since(hit.seen);
+        (idle < self.age_ms).then(|| (hit.port, self.age_ms - idle))
+    }
+
     /// Notes that a frame from `mac` came in by `port`. A known address costs a look-up and, once
     /// a second, a plain store; the rest takes the lock.
     #[inline]

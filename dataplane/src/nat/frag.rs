@@ -288,6 +288,13 @@ impl FragTable {
         lost
     }
 
+    /// When [`FragTable::expire`] next has something to do.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let t = self.lock();
+        let oldest = t.sources.oldest()?;
+        t.datagrams.get(&oldest).map(|d| d.since + self.timeout)
+    }
+
     /// Datagrams under way, and frames held of them.
     pub fn len(&self) -> (usize, usize) {
         let t = self.lock();

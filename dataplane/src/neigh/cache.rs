@@ -82,6 +82,25 @@ impl Neighbours {
         self.resolve_slow(key, now)
     }
 
+    /// For how many milliseconds [`Neighbours::resolve`] will go on to give the same MAC without
+    /// asking anew; 0 when it is in doubt already.
+    pub fn expires_ms(&self, zone: Zone, ip: Ipv4Addr, now: Tick) -> u32 {
+        match self.table.get(&key(zone, ip)) {
+            Some(n) if n.state == NeighState::Permanent => u32::MAX,
+            Some(n) if n.state == NeighState::Reachable => {
+                self.reach_ms.saturating_sub(now.since(n.since))
+            }
+            _ => 0,
+        }
+    }
+
+    /// Whether an answer of this neighbour is being waited for.
+    pub fn is_pending(&self, zone: Zone, ip: Ipv4Addr) -> bool {
+        self.table
+            .get(&key(zone, ip))
+            .is_some_and(|n| n.state == NeighState::Incomplete)
+    }
+
     fn resolve_slow(&self, key: u64, now: Tick) -> Resolve {
         let mut order = self.lock(now);
         if let Some(mut n) = self.table.get_mut(&key) {

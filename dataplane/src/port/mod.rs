@@ -4,6 +4,7 @@
 //! reads or writes by it, so nothing here is shared.
 
 pub mod coalesce;
+pub mod egress;
 pub mod headers;
 pub mod memory;
 pub mod segment;

@@ -1,4 +1,22 @@
 //! Level 4: everything that decides, for frames that no index knew. The only place that joins
 //! `conntrack` and `nat`.
+//!
+//! [`route`] is a packet's way through it; [`connect`] opens connections by the rules, [`forward`]
+//! sends what belongs to one, [`icmp`] translates errors, [`error`] makes them, [`arp`] and
+//! [`next_hop`] deal with neighbours. [`switch`] is what all of it shares, [`ctx`] what one batch
+//! sees.
+
+pub mod arp;
+pub mod budget;
+pub mod connect;
+pub mod ctx;
+pub mod error;
+pub mod forward;
+pub mod icmp;
+pub mod next_hop;
+pub mod route;
+pub mod switch;
 
 pub use crate::base::config::{self, Config, Limits, PortInfo, PortSpec, Timeouts, UplinkConfig};
+pub use ctx::Verdict;
+pub use switch::Switch;

@@ -1,3 +1,17 @@
-//! worker
+//! Level 6: the thread around the pipeline.
+//!
+//! A worker owns one queue of every port, reads by it and writes by it, so no frame crosses
+//! threads. It is told about ports over a channel, between batches. Rules and tables are shared
+//! and made for it: whoever changes them does so on its own thread, and the generation number
+//! tells the workers.
 
+mod inline;
+mod run;
+mod runtime;
 pub mod wait;
+
+pub use crate::slow::switch::{AddPortError, PortReport};
+pub use inline::Inline;
+pub use run::Clock;
+pub use run::Queues;
+pub use runtime::{Event, Runtime};

@@ -1,0 +1,45 @@
+//! What a frame means to the connection that it belongs to: called on hits and by the slow path
+//! alike, so that both see one state machine.
+
+use super::tcp;
+use crate::base::{Reason, Tick};
+use crate::flow::record::flags;
+use crate::flow::{Dir, Record};
+use crate::frame::{L4, Parsed};
+
+/// The tracker's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observed {
+    /// The frame belongs; nothing but its numbers changed.
+    Pass,
+    /// The frame belongs and changed the state: the timers may have to follow.
+    Changed,
+    /// The frame is refused; the connection stays.
+    Drop(Reason),
+    /// A SYN that begins a new connection on the old one's tuple.
+    Reopen,
+}
+
+/// Tracks a frame of `dir`. `bytes` is the whole frame (TCP options are read from SYNs).
+#[inline]
+pub fn observe(r: &Record, dir: Dir, p: &Parsed, bytes: &[u8], now: Tick) -> Observed {
+    let seen = match p.l4 {
+        L4::Tcp => {
+            let header = bytes.get(usize::from(p.l4_off)..).unwrap_or(&[]);
+            match tcp::segment(r, dir, &p.tcp, header) {
+                tcp::Verdict::Pass => Observed::Pass,
+                tcp::Verdict::PassChanged(_) => Observed::Changed,
+                tcp::Verdict::Drop(reason) => return Observed::Drop(reason),
+                tcp::Verdict::Reopen => return Observed::Reopen,
+            }
+        }
+        _ => Observed::Pass,
+    };
+    r.touch(dir, now);
+    if dir == Dir::Reply {
+        r.set(flags::REPLIED);
+    } else if p.l4 != L4::Tcp && r.has(flags::REPLIED) {
+        r.set(flags::ASSURED);
+    }
+    seen
+}

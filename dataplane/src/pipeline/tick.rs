@@ -1,0 +1,97 @@
+//! What happens without a frame: connections expire, neighbours are asked again, tables age.
+
+use super::{Engine, Tx};
+use crate::base::Instant;
+use crate::conntrack::state;
+use crate::flow::record::flags;
+use crate::frame::Batch;
+use crate::slow::ctx::{Ctx, Timer};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How often the shared tables are looked at.
+const SHARED: Duration = Duration::from_millis(100);
+/// FDB entries looked at each time.
+const SWEEP: usize = 256;
+
+impl Engine {
+    /// Does what is due at `now`. Cheap when nothing is. Worker 0 looks after the shared tables.
+    pub fn tick(&mut self, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
+        self.expire(now);
+        if self.worker != 0 || now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + SHARED;
+        let sw = Arc::clone(&self.sw);
+        let Some(counters) = sw.counters(self.worker) else {
+            return;
+        };
+        let ports = sw.ports();
+        batch.clear();
+        let mut ctx = Ctx {
+            sw: &sw,
+            ports: &ports,
+            counters,
+            now,
+            slot: None,
+            out: &mut self.out,
+            timers: &mut self.timers,
+        };
+        ctx.neighbours_tick();
+        let lost = sw.frags.expire(now);
+        ctx.lose(lost);
+        sw.fdb.sweep(now.tick(), SWEEP);
+        self.tx.send(&mut self.out, batch, &ports, counters, tx);
+    }
+
+    /// When [`Engine::tick`] next has something to do.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let sw = &self.sw;
+        let wheel = self
+            .wheel
+            .next_deadline()
+            .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+        let shared = if self.worker == 0 {
+            let neigh = sw
+                .neigh
+                .next_deadline()
+                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+            [neigh, sw.frags.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min()
+        } else {
+            None
+        };
+        let shared = shared.map(|t| t.max(self.next_tick));
+        [wheel, shared].into_iter().flatten().min()
+    }
+
+    /// Turns the wheel: each timer that fires looks again before it ends its connection.
+    fn expire(&mut self, now: Instant) {
+        let tick = now.tick();
+        self.wheel.advance(tick, &mut self.fired);
+        if self.fired.is_empty() {
+            return;
+        }
+        let sw = &self.sw;
+        let ct = &sw.conntrack;
+        ct.epochs.enter(self.worker);
+        for t in self.fired.drain(..) {
+            let Some(r) = ct.slab.get(t.id) else { continue };
+            if r.incarnation.load(Relaxed) != t.incarnation || !r.has(flags::LIVE) {
+                continue;
+            }
+            if ct.expired(r, tick) {
+                sw.forget(t.id);
+            } else if t.closing && state::is_established(r.state.load(Relaxed)) {
+                // Revived: the long timer stands for it still.
+                r.flags.fetch_and(!flags::CLOSING_TIMER, Relaxed);
+            } else {
+                self.wheel.insert(ct.deadline(r), Timer { ..t });
+            }
+        }
+        ct.epochs.leave(self.worker);
+    }
+}

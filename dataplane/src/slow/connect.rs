@@ -1,0 +1,229 @@
+//! The first packet of a connection: policy and rules in the order of netfilter's chains
+//! (PREROUTING and DOCKER, forward policy, POSTROUTING), then the record.
+
+use super::ctx::{Ctx, Verdict};
+use super::error;
+use super::forward::Packet;
+use crate::base::{Proto, Reason, RuleId, Tuple};
+use crate::conntrack::table::{New, Refused};
+use crate::conntrack::{state, tcp};
+use crate::flow::record::flags;
+use crate::flow::{FlowKey, RecordId, Zone};
+use crate::frame::L4;
+use crate::frame::parse::tcp_flags::{ACK, SYN};
+use std::net::Ipv4Addr;
+
+/// How a new connection is translated.
+struct Plan {
+    /// What the egress side sees of the first packet.
+    out: Tuple,
+    /// The side on which it leaves.
+    egress: Zone,
+    rule: RuleId,
+    /// External port taken (to be given back if the record is refused).
+    mapped_port: Option<u16>,
+    flags: u8,
+}
+
+/// What came of the wish to open a connection.
+pub enum Opened {
+    /// It is there, and has tracked the packet that opened it.
+    Fresh(RecordId),
+    /// Another worker opened it a moment ago: look again.
+    Meanwhile,
+}
+
+impl Ctx<'_> {
+    /// Makes the connection that `pkt` opens.
+    ///
+    /// # Errors
+    /// What becomes of the frame instead.
+    pub fn connect(&mut self, pkt: &Packet<'_>) -> Result<Opened, Verdict> {
+        let t = pkt.tuple;
+        match pkt.p.l4 {
+            L4::EchoReply | L4::IcmpOther | L4::IcmpError => {
+                return Err(Verdict::Drop(Reason::IcmpNoMatch));
+            }
+            // A policy that needs no port is taken before one is.
+            L4::Tcp if pkt.p.tcp.flags & (SYN | ACK) != SYN => {
+                return Err(Verdict::Drop(Reason::TcpNoConnection));
+            }
+            _ => {}
+        }
+        let plan = match pkt.zone {
+            Zone::Uplink => self.from_outside(&t)?,
+            Zone::Inside => self.from_inside(pkt, &t)?,
+        };
+        self.install(pkt, &t, &plan)
+    }
+
+    fn from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
+        let Some(up) = &self.sw.cfg.uplink else {
+            return Err(Verdict::Drop(Reason::NoUplink));
+        };
+        if t.dst != up.ip {
+            // Not to us: the subnet behind is reached by published ports only, and nothing is
+            // carried from the outside to the outside.
+            return Err(Verdict::Drop(if self.sw.cfg.in_subnet(t.dst) {
+                Reason::PolicyDenied
+            } else {
+                Reason::NoRoute
+            }));
+        }
+        let m = self
+            .published(t)
+            .ok_or(Verdict::Drop(Reason::NotPublished))?;
+        Ok(Plan {
+            out: Tuple {
+                dst: m.to,
+                dport: m.to_port,
+                ..*t
+            },
+            egress: Zone::Inside,
+            rule: m.rule,
+            mapped_port: None,
+            flags: flags::DNAT,
+        })
+    }
+
+    fn published(&self, t: &Tuple) -> Option<crate::nat::rules::Match> {
+        matches!(t.proto, Proto::TCP | Proto::UDP)
+            .then(|| self.sw.rules.lookup(t.proto, t.dst, t.dport))
+            .flatten()
+    }
+
+    fn from_inside(&mut self, pkt: &Packet<'_>, t: &Tuple) -> Result<Plan, Verdict> {
+        let Some(up) = self.sw.cfg.uplink else {
+            error::net_unreachable(self, pkt);
+            return Err(Verdict::Drop(Reason::NoUplink));
+        };
+        if t.dst == up.ip {
+            // Hairpin: the source becomes the external address too (RFC 4787 REQ-9a), else the
+            // answer would go past the switch's translation.
+            let Some(m) = self.published(t) else {
+                error::port_unreachable(self, pkt);
+                return Err(Verdict::Drop(Reason::NotPublished));
+            };
+            let to = Tuple {
+                dst: m.to,
+                dport: m.to_port,
+                ..*t
+            };
+            let taken = self.external_port(&to, up.ip, Zone::Inside)?;
+            return Ok(Plan {
+                out: Tuple {
+                    src: up.ip,
+                    sport: taken.unwrap_or(to.sport),
+                    ..to
+                },
+                egress: Zone::Inside,
+                rule: m.rule,
+                mapped_port: taken,
+                flags: flags::DNAT | flags::SNAT,
+            });
+        }
+        let taken = self.external_port(t, up.ip, Zone::Uplink)?;
+        Ok(Plan {
+            out: Tuple {
+                src: up.ip,
+                sport: taken.unwrap_or(t.sport),
+                ..*t
+            },
+            egress: Zone::Uplink,
+            rule: RuleId::NONE,
+            mapped_port: taken,
+            flags: flags::SNAT,
+        })
+    }
+
+    /// The external port for a source, if its protocol has ports.
+    fn external_port(&self, t: &Tuple, ip: Ipv4Addr, egress: Zone) -> Result<Option<u16>, Verdict> {
+        if !matches!(t.proto, Proto::TCP | Proto::UDP | Proto::ICMP) {
+            return Ok(None);
+        }
+        let free = |port: u16| {
+            let reply = Tuple {
+                src: ip,
+                sport: port,
+                ..*t
+            }
+            .reversed();
+            self.sw
+                .conntrack
+                .find(&FlowKey::new(egress, &reply), self.now.tick())
+                .is_none()
+        };
+        self.sw
+            .take_external(t.proto, (t.src, t.sport), free)
+            .map(Some)
+            .map_err(Verdict::Drop)
+    }
+
+    fn install(&mut self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) -> Result<Opened, Verdict> {
+        let (p, now) = (&pkt.p, self.now.tick());
+        let new = New {
+            orig: FlowKey::new(pkt.zone, t),
+            reply: FlowKey::new(plan.egress, &plan.out.reversed()),
+            ingress: pkt.ingress,
+            rule: plan.rule,
+            mapped_port: plan.mapped_port,
+            flags: plan.flags,
+        };
+        self.sw.forget_expired(&new.orig, now);
+        self.sw.forget_expired(&new.reply, now);
+        let made = self.sw.conntrack.create(&new, now, |r| match p.l4 {
+            L4::Tcp => {
+                let header = pkt
+                    .frame
+                    .bytes()
+                    .get(usize::from(p.l4_off)..)
+                    .unwrap_or(&[]);
+                tcp::open(r, &p.tcp, Some(tcp::syn_options(header)), false).map(|s| s as u8)
+            }
+            L4::Udp => Ok(state::UDP),
+            L4::EchoRequest => Ok(state::ICMP),
+            _ => Ok(state::OTHER),
+        });
+        match made {
+            // The rule may have been withdrawn since it was looked up, and its connections with it.
+            Ok(id) if plan.rule != RuleId::NONE && !self.sw.rules.contains(plan.rule) => {
+                self.sw.forget(id);
+                Err(Verdict::Drop(Reason::RuleGone))
+            }
+            Ok(id) => {
+                self.set_timer(id, false);
+                self.count_rules(pkt, plan);
+                Ok(Opened::Fresh(id))
+            }
+            Err(refused) => {
+                if let Some(port) = plan.mapped_port {
+                    self.sw.external.release(t.proto, (t.src, t.sport), port);
+                }
+                match refused {
+                    Refused::Exists => Ok(Opened::Meanwhile),
+                    Refused::Drop(reason) => {
+                        error::out_of_resources(self, pkt);
+                        Err(Verdict::Drop(reason))
+                    }
+                }
+            }
+        }
+    }
+
+    /// As in netfilter's nat table, a chain counts the first packet of a connection, and a
+    /// chain's policy what no rule of it took.
+    fn count_rules(&self, pkt: &Packet<'_>, plan: &Plan) {
+        let (rules, chains) = (&self.sw.rules, &self.sw.chains);
+        let bytes = u64::from(pkt.p.l3_len);
+        if plan.flags & flags::DNAT != 0 {
+            rules.count_dnat(plan.rule, bytes);
+        } else {
+            chains.prerouting.add(bytes);
+        }
+        match (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0) {
+            (true, true) => rules.count_masquerade(plan.rule, bytes),
+            (true, false) => chains.masquerade.add(bytes),
+            (false, _) => chains.postrouting.add(bytes),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Routing proper: which neighbour, behind which port.
+
+use super::ctx::Ctx;
+use crate::base::{Mac, PortId, Reason};
+use crate::flow::Zone;
+use crate::neigh::{Resolve, responder};
+use std::net::Ipv4Addr;
+
+/// Where a packet goes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// To this MAC by this port; good until that second (see `Instant::second`).
+    To(PortId, Mac, u16),
+    /// The neighbour's MAC is known, the port behind which it is has been forgotten.
+    Flood(Mac),
+    /// The neighbour has to be asked first.
+    Wait(Ipv4Addr),
+    /// It doesn't answer.
+    Dead,
+    /// There is no such side.
+    None(Reason),
+}
+
+impl Ctx<'_> {
+    /// The next hop towards `dst` on the given side. Sends an ARP request when one is due.
+    pub fn next_hop(&mut self, zone: Zone, dst: Ipv4Addr) -> Hop {
+        let cfg = &self.sw.cfg;
+        let (ip, uplink) = match zone {
+            Zone::Inside => (dst, None),
+            Zone::Uplink => {
+                let (Some(up), Some(port)) = (&cfg.uplink, self.ports.uplink()) else {
+                    return Hop::None(Reason::NoUplink);
+                };
+                (if up.on_link(dst) { dst } else { up.next_hop }, Some(port))
+            }
+        };
+        let tick = self.now.tick();
+        let mac = match self.sw.neigh.resolve(zone, ip, tick) {
+            Resolve::Known(mac) => mac,
+            Resolve::Failed => return Hop::Dead,
+            Resolve::Pending { first } => {
+                if first {
+                    self.ask(zone, ip, None);
+                }
+                return Hop::Wait(ip);
+            }
+        };
+        let neigh_ms = self.sw.neigh.expires_ms(zone, ip, tick);
+        match uplink {
+            Some(port) => Hop::To(port, mac, self.until(neigh_ms)),
+            None => match self.sw.fdb.lookup_until(0, mac, tick) {
+                Some((port, fdb_ms)) => Hop::To(port, mac, self.until(neigh_ms.min(fdb_ms))),
+                None => Hop::Flood(mac),
+            },
+        }
+    }
+
+    fn until(&self, ms: u32) -> u16 {
+        // Rounded down, and never more than an hour ahead: the end is compared modulo 2^16 s.
+        (self.now + std::time::Duration::from_millis(u64::from(ms.min(3_600_000)))).second()
+    }
+
+    /// Sends an ARP request for `ip`, to one MAC or to all. From inside `sw0` is left out: its own
+    /// address is the sender.
+    pub fn ask(&mut self, zone: Zone, ip: Ipv4Addr, to: Option<Mac>) {
+        let Some(f) = responder::request(&self.sw.cfg, zone, ip, to) else {
+            return;
+        };
+        match zone {
+            Zone::Inside => match to.and_then(|m| self.sw.fdb.lookup(0, m, self.now.tick())) {
+                Some(port) => self.originate(f, port),
+                None => self.originate_flood(f, self.ports.host().unwrap_or(PortId::NONE)),
+            },
+            Zone::Uplink => {
+                if let Some(port) = self.ports.uplink() {
+                    self.originate(f, port);
+                }
+            }
+        }
+    }
+}

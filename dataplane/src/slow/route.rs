@@ -1,0 +1,253 @@
+//! The slow path of a routed packet: addressed to the gateway's MAC, or from the uplink.
+//!
+//! The order is a router's: what is wrong with it, is it for us, is its time over, whose
+//! connection is it, may it open one.
+
+use super::connect::Opened;
+use super::ctx::{Ctx, Verdict};
+use super::error;
+use super::forward::Packet;
+use crate::base::{PortId, Proto, Reason, Tuple};
+use crate::flow::{Dir, FlowKey, Zone};
+use crate::frame::emit;
+use crate::frame::parse::tcp_flags::{ACK, SYN};
+use crate::frame::parse::{self, bits};
+use crate::frame::{Frame, L4, Parsed};
+use crate::guard;
+use crate::nat::frag::{FragKey, FragVerdict, Fragment, HeldFragment, Lost};
+use std::net::Ipv4Addr;
+
+/// What the switch itself is asked.
+enum Local {
+    /// The gateway's address: the host behind `sw0` has it too.
+    Gateway,
+    /// The uplink's address: nobody else has it.
+    Uplink,
+}
+
+impl Ctx<'_> {
+    /// Decides about one IPv4 packet.
+    pub fn route(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId, zone: Zone) -> Verdict {
+        let role = self.ports.get(ingress).map(|s| s.role);
+        if let Some(role) = role
+            && let Err(reason) = guard::routed(&self.sw.cfg, role, p)
+        {
+            return Verdict::Drop(reason);
+        }
+        let mut pkt = Packet {
+            frame,
+            p: *p,
+            tuple: p.tuple,
+            ingress,
+            zone,
+            ip_id: None,
+        };
+        if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
+            return self.to_gateway(&mut pkt);
+        }
+        if let Some(reason) = p.l4_error {
+            return Verdict::Drop(reason);
+        }
+        if p.has(bits::OPTIONS)
+            && let Err(reason) = emit::check_options(pkt.frame.bytes(), p)
+        {
+            return Verdict::Drop(reason);
+        }
+        if p.tuple.dst.is_multicast()
+            || p.tuple.dst.is_broadcast()
+            || self.is_directed_broadcast(p.tuple.dst)
+        {
+            return Verdict::Drop(Reason::GroupDestination);
+        }
+        if !p.has(bits::FRAGMENT) {
+            return self.whole(&mut pkt);
+        }
+        self.fragment(&mut pkt)
+    }
+
+    fn is_directed_broadcast(&self, ip: Ipv4Addr) -> bool {
+        ip == self.sw.cfg.broadcast()
+    }
+
+    /// A packet whose tuple is known.
+    fn whole(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        if let Some(v) = self.echo(pkt, Local::Uplink) {
+            return v;
+        }
+        if pkt.p.ttl <= 1 {
+            error::time_exceeded(self, pkt);
+            return Verdict::Drop(Reason::TtlExceeded);
+        }
+        if super::icmp::is_error(&pkt.p) {
+            return self.icmp_error(pkt);
+        }
+        let key = FlowKey::new(pkt.zone, &pkt.tuple);
+        // A record that another worker makes at this moment is found at the second look.
+        for _ in 0..3 {
+            if let Some((id, dir)) = self.sw.conntrack.find(&key, self.now.tick()) {
+                match self.tracked(pkt, id, dir) {
+                    Some(v) => return v,
+                    None => continue,
+                }
+            }
+            if pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst) {
+                return self.untracked(pkt);
+            }
+            if pkt.p.has(bits::LATER_FRAGMENT) {
+                return Verdict::Drop(Reason::FragTimeout);
+            }
+            match self.connect(pkt) {
+                Ok(Opened::Fresh(id)) => {
+                    if let Some(r) = self.sw.conntrack.slab.get(id) {
+                        return self.forward(pkt, r, Dir::Orig);
+                    }
+                }
+                Ok(Opened::Meanwhile) => {}
+                Err(v) => return v,
+            }
+        }
+        Verdict::Drop(Reason::NatClash)
+    }
+
+    /// The gateway's address: echo is answered here, everything else is the host's.
+    fn to_gateway(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        if pkt.p.l4_error.is_none()
+            && !pkt.p.has(bits::FRAGMENT)
+            && let Some(v) = self.echo(pkt, Local::Gateway)
+        {
+            return v;
+        }
+        match self.ports.host() {
+            // From the host to itself: nothing of this comes by a wire.
+            Some(host) if host == pkt.ingress => Verdict::Drop(Reason::SamePort),
+            Some(host) => {
+                self.count_input(&pkt.p);
+                Verdict::To(host)
+            }
+            None => {
+                error::port_unreachable(self, pkt);
+                Verdict::Drop(Reason::NotRouted)
+            }
+        }
+    }
+
+    /// Answers an echo request to the switch's own address in place. A fragmented one is
+    /// answered fragment by fragment, since a reply mirrors its request.
+    fn echo(&mut self, pkt: &mut Packet<'_>, which: Local) -> Option<Verdict> {
+        let own = match which {
+            Local::Gateway => Some(self.sw.cfg.gateway),
+            Local::Uplink => self.sw.cfg.uplink.as_ref().map(|u| u.ip),
+        };
+        let is_request = pkt.p.l4 == L4::EchoRequest
+            || (pkt.p.has(bits::LATER_FRAGMENT)
+                && pkt.tuple.proto == Proto::ICMP
+                && pkt.tuple.dport == 0
+                && pkt.tuple.sport != 0);
+        if Some(pkt.tuple.dst) != own || !is_request {
+            return None;
+        }
+        let mut answer = pkt.frame.clone();
+        if let Err(reason) = emit::echo_reply(&mut answer, &pkt.p) {
+            return Some(Verdict::Drop(reason));
+        }
+        self.counters.consumed.add(1);
+        self.originate(answer, pkt.ingress);
+        Some(Verdict::Consumed)
+    }
+
+    /// Virtual reassembly (RFC 4787 REQ-14): each fragment is translated on its own, with the
+    /// tuple that the first one carries.
+    fn fragment(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        let p = pkt.p;
+        let key = FragKey {
+            zone: pkt.zone,
+            src: p.tuple.src,
+            dst: p.tuple.dst,
+            proto: p.tuple.proto,
+            ip_id: p.ip_id,
+        };
+        let header = p.l4_off.saturating_sub(p.l3_off);
+        let len = u16::try_from(p.l3_len)
+            .unwrap_or(u16::MAX)
+            .saturating_sub(header);
+        let fragment = Fragment {
+            offset: p.frag_off,
+            len,
+            more: p.has(bits::MF),
+        };
+        let first = (!p.has(bits::LATER_FRAGMENT)).then_some(p.tuple);
+        let frame = &*pkt.frame;
+        let offered = self
+            .sw
+            .frags
+            .offer(self.now, key, fragment, first, pkt.ingress, || {
+                frame.clone()
+            });
+        self.lose(offered.lost);
+        match offered.verdict {
+            FragVerdict::Held => {
+                self.counters.hold(1);
+                Verdict::Held
+            }
+            FragVerdict::Drop(reason) => Verdict::Drop(reason),
+            FragVerdict::Translate { tuple, ip_id } => {
+                (pkt.tuple, pkt.ip_id) = (tuple, ip_id);
+                self.whole(pkt)
+            }
+            FragVerdict::First { ip_id, released } => {
+                pkt.ip_id = ip_id;
+                // The first goes out before those that waited for it. If it is refused, so are
+                // the others, now and later.
+                let v = self.whole(pkt);
+                self.settle(pkt.ingress, v);
+                if let Verdict::Drop(reason) = v {
+                    let lost = self.sw.frags.refuse(&key, reason);
+                    self.lose(lost);
+                }
+                for held in released {
+                    self.counters.hold(-1);
+                    match v {
+                        Verdict::Drop(reason) => self.counters.drop(held.ingress, reason),
+                        _ => self.release(held, pkt.tuple, pkt.zone, ip_id),
+                    }
+                }
+                Verdict::Done
+            }
+        }
+    }
+
+    /// A fragment that waited for its first one goes its way.
+    fn release(&mut self, mut held: HeldFragment, tuple: Tuple, zone: Zone, ip_id: Option<u16>) {
+        let (ingress, hdr) = (held.ingress, held.frame.hdr);
+        let p = match parse::parse(held.frame.bytes(), &hdr) {
+            Ok(p) => p,
+            Err(reason) => return self.counters.drop(ingress, reason),
+        };
+        let mut pkt = Packet {
+            frame: &mut held.frame,
+            p,
+            tuple,
+            ingress,
+            zone,
+            ip_id,
+        };
+        let v = self.whole(&mut pkt);
+        self.settle_made(held.frame, ingress, v);
+    }
+
+    /// Fragments that waited in vain.
+    pub fn lose(&mut self, lost: Vec<Lost>) {
+        for one in lost {
+            self.counters.hold(-1);
+            self.counters.drop(one.ingress, one.reason);
+        }
+    }
+
+    /// A new TCP connection to a service of the host counts in the chains as on a Docker host.
+    fn count_input(&self, p: &Parsed) {
+        if p.l4 == L4::Tcp && p.tcp.flags & (SYN | ACK) == SYN {
+            self.sw.chains.prerouting.add(u64::from(p.l3_len));
+            self.sw.chains.input.add(u64::from(p.l3_len));
+        }
+    }
+}

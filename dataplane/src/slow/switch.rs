@@ -1,0 +1,439 @@
+//! The switch as all workers share it: configuration, tables, rules, ports.
+
+use super::budget::Budget;
+use crate::base::counters::PortCounts;
+use crate::base::hash::Keyed;
+use crate::base::{
+    Config, Counters, PortId, PortInfo, PortSpec, Proto, Reason, Role, RuleId, Tick,
+};
+use crate::conntrack::Conntrack;
+use crate::flow::record::flags;
+use crate::flow::{FlowKey, Generation, Record, RecordId, Zone};
+use crate::l2::Fdb;
+use crate::nat::frag::FragTable;
+use crate::nat::ports::Ports;
+use crate::nat::{ChainCounters, Publication, PublishError, Rules};
+use crate::neigh::Neighbours;
+use arc_swap::ArcSwap;
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The ports at one moment; replaced whole, so that a batch sees one state.
+#[derive(Clone, Default)]
+pub struct PortTable {
+    ports: Vec<Option<Arc<PortSpec>>>,
+    host: Option<PortId>,
+    uplink: Option<PortId>,
+}
+
+impl PortTable {
+    /// The port's specification.
+    #[inline]
+    pub fn get(&self, id: PortId) -> Option<&PortSpec> {
+        self.ports.get(id.index())?.as_deref()
+    }
+
+    /// `sw0`.
+    #[inline]
+    pub fn host(&self) -> Option<PortId> {
+        self.host
+    }
+
+    /// The uplink.
+    #[inline]
+    pub fn uplink(&self) -> Option<PortId> {
+        self.uplink
+    }
+
+    /// All ports, by index.
+    pub fn iter(&self) -> impl Iterator<Item = (PortId, &PortSpec)> {
+        (0u16..)
+            .zip(&self.ports)
+            .filter_map(|(i, p)| Some((PortId(i), p.as_deref()?)))
+    }
+
+    /// The members of the bridge domain other than `except`.
+    pub fn bridged(&self, except: PortId) -> impl Iterator<Item = PortId> + '_ {
+        self.iter()
+            .filter(move |(id, p)| *id != except && p.role != Role::Uplink)
+            .map(|(id, _)| id)
+    }
+}
+
+/// A port with what all workers counted for it since it was added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortReport {
+    /// The port.
+    pub info: PortInfo,
+    /// Frames read.
+    pub rx_frames: u64,
+    /// Bytes read.
+    pub rx_bytes: u64,
+    /// Frames written.
+    pub tx_frames: u64,
+    /// Bytes written.
+    pub tx_bytes: u64,
+    /// Frames dropped.
+    pub drops: u64,
+}
+
+/// Why a port was not added.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum AddPortError {
+    /// The table is full.
+    #[error("the switch has {0} ports already, which is the most it can have")]
+    Full(usize),
+    /// There can be one host port and one uplink.
+    #[error("the switch has a {0:?} port already: {1}")]
+    Taken(Role, String),
+    /// Two interfaces with one MAC would take each other's frames.
+    #[error("MAC {0} is in use by port {1}")]
+    DuplicateMac(crate::base::Mac, String),
+    /// A worker could not take its queue.
+    #[error("a worker could not take the port: {0}")]
+    Worker(String),
+}
+
+/// What all workers share.
+pub struct Switch {
+    /// Configuration, fixed for life.
+    pub cfg: Config,
+    /// Connections.
+    pub conntrack: Conntrack,
+    /// Published ports.
+    pub rules: Rules,
+    /// Counters of the nat chains.
+    pub chains: ChainCounters,
+    /// External ports taken by masquerade.
+    pub external: Ports,
+    /// MAC to port.
+    pub fdb: Fdb,
+    /// Address to MAC.
+    pub neigh: Neighbours,
+    /// Fragmented packets under way.
+    pub frags: FragTable,
+    /// Voids cached decisions.
+    pub generation: Arc<Generation>,
+    /// Rate of ICMP errors.
+    pub icmp_budget: Budget,
+    /// One block of counters a worker, and one for work done outside them.
+    pub counters: Vec<Counters>,
+    ports: ArcSwap<PortTable>,
+    change: Mutex<()>,
+    /// What the counters of a port's index showed when the port was added.
+    base: Mutex<Vec<PortCounts>>,
+    /// Masqueraded TCP connections that closed, oldest first, with their incarnation.
+    closing: Mutex<VecDeque<(RecordId, u32)>>,
+}
+
+impl Switch {
+    /// An empty switch for `workers` workers.
+    pub fn new(cfg: Config, workers: usize) -> Switch {
+        let keyed = |salt: u64| {
+            let [a, b, c] = cfg.hash_key;
+            Keyed::with_key([a ^ salt, b.rotate_left(salt as u32), c.wrapping_add(salt)])
+        };
+        let generation = Arc::new(Generation::default());
+        let fdb_age = crate::base::time::millis_u32(cfg.timeouts.fdb);
+        Switch {
+            conntrack: Conntrack::new(cfg.limits, &cfg.timeouts, keyed(1), workers),
+            rules: Rules::new(),
+            chains: ChainCounters::default(),
+            external: Ports::new(cfg.hash_key),
+            fdb: Fdb::new(cfg.limits.fdb as usize, keyed(3), fdb_age)
+                .sharing(Arc::clone(&generation)),
+            neigh: Neighbours::new(
+                cfg.limits.neighbours as usize,
+                crate::base::time::millis_u32(cfg.timeouts.neigh),
+            )
+            .sharing(Arc::clone(&generation)),
+            frags: FragTable::new(cfg.limits.fragments, cfg.timeouts.fragment, cfg.hash_key),
+            generation,
+            icmp_budget: Budget::new(1_000, 250),
+            counters: (0..=workers).map(|_| Counters::default()).collect(),
+            ports: ArcSwap::default(),
+            change: Mutex::new(()),
+            base: Mutex::default(),
+            closing: Mutex::default(),
+            cfg,
+        }
+    }
+
+    /// Number of workers that it was made for.
+    pub fn workers(&self) -> usize {
+        self.counters.len() - 1
+    }
+
+    /// The ports with what all workers counted for them since they were added.
+    pub fn port_reports(&self) -> Vec<PortReport> {
+        let base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        self.port_info()
+            .into_iter()
+            .map(|info| {
+                let at = base.get(info.id.index()).copied().unwrap_or_default();
+                let c = self.port_sum(info.id).less(at);
+                PortReport {
+                    info,
+                    rx_frames: c.rx_frames,
+                    rx_bytes: c.rx_bytes,
+                    tx_frames: c.tx_frames,
+                    tx_bytes: c.tx_bytes,
+                    drops: c.drops,
+                }
+            })
+            .collect()
+    }
+
+    fn port_sum(&self, id: PortId) -> PortCounts {
+        let blocks = self.counters.iter().filter_map(|c| c.port(id));
+        blocks.fold(PortCounts::default(), |sum, c| sum.plus(c))
+    }
+
+    /// The ports, as of now.
+    pub fn ports(&self) -> arc_swap::Guard<Arc<PortTable>> {
+        self.ports.load()
+    }
+
+    /// A port as people see it.
+    pub fn port_info(&self) -> Vec<PortInfo> {
+        self.ports
+            .load()
+            .iter()
+            .map(|(id, s)| PortInfo {
+                id,
+                spec: s.clone(),
+            })
+            .collect()
+    }
+
+    /// Adds a port to the table: the lowest free index.
+    ///
+    /// # Errors
+    /// See [`AddPortError`]; nothing was changed.
+    pub fn add_port(&self, spec: PortSpec, now: Tick) -> Result<PortId, AddPortError> {
+        let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut t = PortTable::clone(&self.ports.load());
+        for (_, other) in t.iter() {
+            if spec.role != Role::Access && other.role == spec.role {
+                return Err(AddPortError::Taken(spec.role, other.name.clone()));
+            }
+            if spec.role != Role::Uplink && other.role != Role::Uplink && other.mac == spec.mac {
+                return Err(AddPortError::DuplicateMac(spec.mac, other.name.clone()));
+            }
+        }
+        let free = t
+            .ports
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(t.ports.len());
+        if free >= PortId::MAX_PORTS {
+            return Err(AddPortError::Full(PortId::MAX_PORTS));
+        }
+        let id = PortId(free as u16);
+        if free == t.ports.len() {
+            t.ports.push(None);
+        }
+        match spec.role {
+            Role::Host => {
+                t.host = Some(id);
+                self.fdb.insert_static(0, spec.mac, id);
+            }
+            Role::Uplink => t.uplink = Some(id),
+            Role::Access => {
+                if let Some(ip) = spec.ip {
+                    self.fdb.learn(0, spec.mac, id, now);
+                    // Frames that wait for the address already are released by its answer.
+                    if !self.neigh.is_pending(Zone::Inside, ip) {
+                        let seeded = self.neigh.seed(Zone::Inside, ip, spec.mac, now);
+                        self.lose(seeded.map(|c| c.held).unwrap_or_default());
+                    }
+                }
+            }
+        }
+        if let Some(slot) = t.ports.get_mut(free) {
+            *slot = Some(Arc::new(spec));
+        }
+        let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
+        let len = base.len().max(free + 1);
+        base.resize(len, PortCounts::default());
+        if let Some(at) = base.get_mut(free) {
+            *at = self.port_sum(id);
+        }
+        self.ports.store(Arc::new(t));
+        self.generation.bump();
+        Ok(id)
+    }
+
+    /// Takes a port out of the table: what was learned behind it is forgotten.
+    pub fn remove_port(&self, id: PortId) -> Option<PortSpec> {
+        let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut t = PortTable::clone(&self.ports.load());
+        let spec = t.ports.get_mut(id.index())?.take()?;
+        t.host = t.host.filter(|h| *h != id);
+        t.uplink = t.uplink.filter(|u| *u != id);
+        self.ports.store(Arc::new(t));
+        self.fdb.forget_port(id);
+        if let Some(ip) = spec.ip {
+            self.lose(self.neigh.forget(Zone::Inside, ip));
+        }
+        self.generation.bump();
+        Some(PortSpec::clone(&spec))
+    }
+
+    /// Counts frames as lost that waited for a neighbour which is no more. The caller holds the
+    /// lock of changes: the block of counters has one writer.
+    fn lose(&self, held: Vec<crate::neigh::Held>) {
+        if let Some(c) = self.counters.last() {
+            for h in held {
+                c.hold(-1);
+                c.drop(h.ingress, Reason::HostUnreachable);
+            }
+        }
+    }
+
+    /// Publishes a port, or a range as one rule.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; nothing was changed.
+    pub fn publish(&self, p: Publication) -> Result<RuleId, PublishError> {
+        let id = self.rules.publish(p)?;
+        self.generation.bump();
+        Ok(id)
+    }
+
+    /// Withdraws a rule; the connections that it made are gone when this returns.
+    pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
+        let gone = self.rules.unpublish(id)?;
+        self.generation.bump();
+        self.forget_where(|r| r.rule() == id);
+        Some(gone)
+    }
+
+    /// Forgets the connections that `which` names, from outside the workers.
+    pub fn forget_where(&self, which: impl Fn(&crate::flow::Record) -> bool) -> usize {
+        let me = self.workers();
+        // As a reader of its own, so that no record is reused between the look and the removal.
+        self.conntrack.epochs.enter(me);
+        let ids: Vec<RecordId> = self
+            .conntrack
+            .slab
+            .live()
+            .filter(|(_, r)| which(r))
+            .map(|(id, _)| id)
+            .collect();
+        let n = ids.into_iter().filter(|id| self.forget(*id)).count();
+        self.conntrack.epochs.leave(me);
+        n
+    }
+
+    /// Forgets one connection and gives its external port back. False when it was gone already.
+    pub fn forget(&self, id: RecordId) -> bool {
+        let Some(gone) = self.conntrack.remove(id) else {
+            return false;
+        };
+        if let Some(port) = gone.mapped_port {
+            self.external
+                .release(gone.orig.proto, (gone.orig.src, gone.orig.sport), port);
+        }
+        true
+    }
+
+    /// Forgets the connection of this key if its time is over, so that a new one can take its
+    /// place before any timer fires.
+    pub fn forget_expired(&self, key: &FlowKey, now: Tick) {
+        let ct = &self.conntrack;
+        if let Some((id, _)) = ct.index.find(key, ct.index.hash(key), &ct.slab)
+            && ct.slab.get(id).is_some_and(|r| ct.expired(r, now))
+        {
+            self.forget(id);
+        }
+    }
+
+    /// An external port for an inside endpoint. When none is free, closed TCP connections give
+    /// theirs back, oldest first; then one port serves several destinations, as far as `free`
+    /// says that the translated tuple is not in use.
+    ///
+    /// # Errors
+    /// [`Reason::PortsExhausted`].
+    pub fn take_external(
+        &self,
+        proto: Proto,
+        inside: (Ipv4Addr, u16),
+        free: impl Fn(u16) -> bool,
+    ) -> Result<u16, Reason> {
+        let published = self.rules.published_ports(proto);
+        // A container that speaks from a published port is known outside by its public number.
+        let own = self
+            .rules
+            .by_target(proto, inside.0, inside.1)
+            .map(|(_, port)| port);
+        loop {
+            match self.external.acquire(proto, inside, own, published) {
+                Ok(port) if free(port) => return Ok(port),
+                Ok(port) => {
+                    self.external.release(proto, inside, port);
+                    break;
+                }
+                Err(Reason::PortsExhausted) if proto == Proto::TCP && self.reuse_closed() => {}
+                Err(Reason::PortsExhausted) => break,
+                Err(other) => return Err(other),
+            }
+        }
+        self.external
+            .acquire_overloaded(proto, inside, published, |p| !free(p))
+    }
+
+    /// Remembers that a masqueraded TCP connection is closing.
+    pub fn note_closing(&self, id: RecordId, r: &Record) {
+        if !r.has(flags::SNAT) {
+            return;
+        }
+        let mut q = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        if q.len() >= self.cfg.limits.connections as usize {
+            q.pop_front();
+        }
+        q.push_back((id, r.incarnation.load(Relaxed)));
+    }
+
+    /// Forgets the masqueraded TCP connection that closed longest ago. False when there is none.
+    fn reuse_closed(&self) -> bool {
+        loop {
+            let next = self
+                .closing
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some((id, incarnation)) = next else {
+                return false;
+            };
+            if let Some(r) = self.conntrack.slab.get(id)
+                && r.incarnation.load(Relaxed) == incarnation
+                && r.has(flags::LIVE)
+                && crate::conntrack::state::is_closed(r.state.load(Relaxed))
+                && self.forget(id)
+            {
+                return true;
+            }
+        }
+    }
+
+    /// The number under which decisions are stamped now: it changes with every change of rules,
+    /// ports, FDB or neighbours that could alter one. Take it before reading what a decision
+    /// rests on. Never 0.
+    #[inline]
+    pub fn generation(&self) -> u32 {
+        self.generation.get()
+    }
+
+    /// The counters of one worker.
+    pub fn counters(&self, worker: usize) -> Option<&Counters> {
+        self.counters.get(worker)
+    }
+
+    /// Frames dropped under `reason` by all workers.
+    pub fn drops(&self, reason: Reason) -> u64 {
+        self.counters.iter().map(|c| c.drops(reason)).sum()
+    }
+}

@@ -1,0 +1,175 @@
+//! The loop of one worker thread.
+
+use super::runtime::Event;
+use super::wait::{SPIN, Wait};
+use crate::base::{Instant, PortId};
+use crate::frame::Batch;
+use crate::pipeline::{Engine, Tx};
+use crate::port::{PortQueue, RecvError};
+use crossbeam_channel::{Receiver, Sender};
+use mio::Waker;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes after which a batch is processed although slots are free: about what stays in the
+/// second-level cache between reading and writing.
+const BUDGET: usize = 96 * 1024;
+/// Longest time between two looks at the wheel.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The time, from whoever starts the workers.
+pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// What a worker is told between two batches. Each is acknowledged.
+pub enum Command {
+    /// A port, and this worker's end of it.
+    AddPort(PortId, Option<Box<dyn PortQueue>>, Sender<io::Result<()>>),
+    /// The port is gone: close its queue.
+    RemovePort(PortId, Sender<io::Result<()>>),
+    /// End.
+    Stop,
+}
+
+/// One worker's ends of all ports.
+#[derive(Default)]
+pub struct Queues {
+    by_port: Vec<Option<Box<dyn PortQueue>>>,
+}
+
+impl Queues {
+    /// Puts a queue in; what was there is closed.
+    pub fn set(&mut self, port: PortId, queue: Option<Box<dyn PortQueue>>) {
+        if port.index() >= self.by_port.len() {
+            self.by_port.resize_with(port.index() + 1, || None);
+        }
+        if let Some(slot) = self.by_port.get_mut(port.index()) {
+            *slot = queue;
+        }
+    }
+
+    /// A port's queue.
+    pub fn get(&mut self, port: PortId) -> Option<&mut Box<dyn PortQueue>> {
+        self.by_port.get_mut(port.index())?.as_mut()
+    }
+}
+
+impl Tx for Queues {
+    #[inline]
+    fn queue(&mut self, port: PortId) -> Option<&mut dyn PortQueue> {
+        match self.by_port.get_mut(port.index()) {
+            Some(Some(q)) => Some(&mut **q),
+            _ => None,
+        }
+    }
+}
+
+/// One worker.
+pub struct Worker {
+    engine: Engine,
+    queues: Queues,
+    batch: Batch,
+    wait: Wait,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+    clock: Clock,
+}
+
+impl Worker {
+    /// A worker without ports, and the waker that makes it look at its commands.
+    ///
+    /// # Errors
+    /// When the system gives no epoll descriptor.
+    pub fn new(
+        engine: Engine,
+        commands: Receiver<Command>,
+        events: Sender<Event>,
+        clock: Clock,
+    ) -> io::Result<(Worker, Arc<Waker>)> {
+        let (wait, waker) = Wait::new(SPIN)?;
+        let worker = Worker {
+            engine,
+            queues: Queues::default(),
+            batch: Batch::default(),
+            wait,
+            commands,
+            events,
+            clock,
+        };
+        Ok((worker, waker))
+    }
+
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        loop {
+            let mut now = (self.clock)();
+            while let Some(port) = self.wait.next_ready() {
+                self.serve(port, now);
+                now = (self.clock)();
+            }
+            self.engine.tick(now, &mut self.batch, &mut self.queues);
+            let timer = self.engine.next_deadline(now).unwrap_or(now + LONGEST);
+            match self.wait.turn(now, Some(timer.min(now + LONGEST))) {
+                Ok(turn) if turn.woken => {
+                    if !self.obey() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                // epoll itself failed, which has no cause that would pass by trying faster.
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
+    fn serve(&mut self, port: PortId, now: Instant) {
+        let Some(queue) = self.queues.get(port) else {
+            return;
+        };
+        self.batch.clear();
+        let more = queue.recv(&mut self.batch, BUDGET);
+        if !self.batch.is_empty() {
+            self.engine
+                .process(&mut self.batch, port, now, &mut self.queues);
+            for (port, frame) in self.engine.take_quarantined() {
+                let _ = self.events.try_send(Event::Panicked(port, frame));
+            }
+        }
+        match more {
+            Ok(true) => self.wait.again(port),
+            Ok(false) => {}
+            Err(RecvError::Gone) => {
+                let _ = self.events.try_send(Event::PortGone(port));
+                self.close(port);
+            }
+            Err(RecvError::Io(_)) => self.wait.failed(port, now),
+        }
+    }
+
+    fn close(&mut self, port: PortId) {
+        if let Some(fd) = self.queues.get(port).and_then(|q| q.poll_fd()) {
+            self.wait.remove(port, fd);
+        }
+        self.queues.set(port, None);
+    }
+
+    /// Takes the waiting commands; false means stop.
+    fn obey(&mut self) -> bool {
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::AddPort(port, queue, done) => {
+                    let fd = queue.as_ref().and_then(|q| q.poll_fd());
+                    self.queues.set(port, queue);
+                    let answer = fd.map_or(Ok(()), |fd| self.wait.add(port, fd));
+                    let _ = done.send(answer);
+                }
+                Command::RemovePort(port, done) => {
+                    self.close(port);
+                    let _ = done.send(Ok(()));
+                }
+                Command::Stop => return false,
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,204 @@
+//! The running switch as its owner sees it: threads, ports, rules, reports.
+
+use super::run::{Clock, Command, Worker};
+use crate::base::counters::Totals;
+use crate::base::{Config, Counters, Instant, PortId, PortSpec, RuleId};
+use crate::conntrack::ConnReport;
+use crate::frame::Frame;
+use crate::l2::FdbReport;
+use crate::nat::{NatReport, Publication, PublishError};
+use crate::neigh::NeighReport;
+use crate::pipeline::Engine;
+use crate::port::PortQueue;
+use crate::slow::switch::{AddPortError, PortReport, Switch};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use mio::Waker;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// What the workers tell their owner.
+#[derive(Debug)]
+pub enum Event {
+    /// The port's device died (its namespace was deleted, or the interface). The owner removes
+    /// the port. May come once per worker.
+    PortGone(PortId),
+    /// This frame of this port made a worker panic; the worker goes on.
+    Panicked(PortId, Frame),
+}
+
+struct Handle {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<()>,
+}
+
+/// A switch with its worker threads. Dropping it without [`Runtime::stop`] stops it too.
+pub struct Runtime {
+    sw: Arc<Switch>,
+    workers: Vec<Handle>,
+    events: Receiver<Event>,
+    clock: Clock,
+}
+
+impl Runtime {
+    /// Starts `workers` threads named `worker-N`. `clock` gives the time since some origin.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no epoll descriptor.
+    pub fn start(cfg: Config, workers: usize, clock: Clock) -> io::Result<Runtime> {
+        let workers = workers.max(1);
+        let sw = Arc::new(Switch::new(cfg, workers));
+        let (event_tx, events) = unbounded();
+        let mut runtime = Runtime {
+            sw: Arc::clone(&sw),
+            workers: Vec::new(),
+            events,
+            clock: Arc::clone(&clock),
+        };
+        for n in 0..workers {
+            let engine = Engine::new(Arc::clone(&sw), n, clock());
+            let (commands, rx) = unbounded();
+            let (worker, waker) = Worker::new(engine, rx, event_tx.clone(), Arc::clone(&clock))?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{n}"))
+                .spawn(|| worker.run())?;
+            runtime.workers.push(Handle {
+                commands,
+                waker,
+                thread,
+            });
+        }
+        Ok(runtime)
+    }
+
+    /// Number of workers.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The shared switch, for reports that this type has no method for.
+    pub fn switch(&self) -> &Arc<Switch> {
+        &self.sw
+    }
+
+    fn now(&self) -> Instant {
+        (self.clock)()
+    }
+
+    /// Sends each worker a command and waits until all have obeyed.
+    fn tell(
+        &self,
+        mut command: impl FnMut(usize, Sender<io::Result<()>>) -> Command,
+    ) -> io::Result<()> {
+        let (done, answers) = bounded(self.workers.len());
+        for (n, w) in self.workers.iter().enumerate() {
+            let gone = || io::Error::other("a worker has ended");
+            w.commands
+                .send(command(n, done.clone()))
+                .map_err(|_| gone())?;
+            w.waker.wake()?;
+        }
+        drop(done);
+        // A worker that has ended drops its sender, so this ends in any case.
+        answers.iter().collect::<io::Result<Vec<()>>>().map(|_| ())
+    }
+
+    /// Adds a port with one queue per worker, in worker order.
+    ///
+    /// # Errors
+    /// See [`AddPortError`]; nothing was changed.
+    pub fn add_port(
+        &self,
+        spec: PortSpec,
+        queues: Vec<Box<dyn PortQueue>>,
+    ) -> Result<PortId, AddPortError> {
+        let id = self.sw.add_port(spec, self.now().tick())?;
+        let mut queues = queues.into_iter();
+        let told = self.tell(|_, done| Command::AddPort(id, queues.next(), done));
+        if let Err(e) = told {
+            self.remove_port(id);
+            return Err(AddPortError::Worker(e.to_string()));
+        }
+        Ok(id)
+    }
+
+    /// Removes a port; its queues are closed when this returns. False when there is none.
+    pub fn remove_port(&self, id: PortId) -> bool {
+        let known = self.sw.remove_port(id).is_some();
+        // A worker that has ended has closed its queues.
+        let _ = self.tell(|_, done| Command::RemovePort(id, done));
+        known
+    }
+
+    /// The ports with their counters.
+    pub fn ports(&self) -> Vec<PortReport> {
+        self.sw.port_reports()
+    }
+
+    /// Publishes a port or a range.
+    ///
+    /// # Errors
+    /// See [`PublishError`]; nothing was changed.
+    pub fn publish(&self, p: Publication) -> Result<RuleId, PublishError> {
+        self.sw.publish(p)
+    }
+
+    /// Withdraws a publication; its connections are gone when this returns.
+    pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
+        self.sw.unpublish(id)
+    }
+
+    /// Rules and chains with their counters.
+    pub fn rules(&self) -> NatReport {
+        self.sw.chains.report(&self.sw.rules)
+    }
+
+    /// The forwarding database.
+    pub fn fdb(&self) -> Vec<FdbReport> {
+        self.sw.fdb.list(self.now().tick())
+    }
+
+    /// The neighbours.
+    pub fn neighbours(&self) -> Vec<NeighReport> {
+        self.sw.neigh.list(self.now().tick())
+    }
+
+    /// The connections.
+    pub fn connections(&self) -> Vec<ConnReport> {
+        self.sw.conntrack.list(self.now().tick())
+    }
+
+    /// All counters: their sum, and each worker's.
+    pub fn totals(&self) -> (Totals, Vec<Totals>) {
+        let each = self
+            .sw
+            .counters
+            .iter()
+            .map(|c: &Counters| Totals::sum([c]))
+            .collect();
+        (Totals::sum(&self.sw.counters), each)
+    }
+
+    /// What the workers have to tell.
+    pub fn events(&self) -> Receiver<Event> {
+        self.events.clone()
+    }
+
+    /// Ends the threads and closes all queues.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        for w in &self.workers {
+            let _ = w.commands.send(Command::Stop);
+            let _ = w.waker.wake();
+        }
+        for w in self.workers.drain(..) {
+            let _ = w.thread.join();
+        }
+    }
+}
