@@ -142,7 +142,7 @@ fn syn(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
     match state {
         State::SynSent | State::SynSent2 if !known || !has(other, bits::SEEN) => {
             // The other side's first, or a new attempt of the only side that was heard.
-            window::begin(own, t, syn_options(header));
+            window::begin_beside(own, other, t, syn_options(header));
             forward(r, state)
         }
         State::SynSent | State::SynSent2 => Verdict::Drop(Reason::TcpInvalidState),
@@ -170,7 +170,7 @@ fn syn_ack(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdic
             if dir == Dir::Orig || !window::acks_syn(other, t.ack) {
                 return Verdict::Drop(Reason::TcpInvalidState);
             }
-            window::begin(own, t, syn_options(header));
+            window::begin_beside(own, other, t, syn_options(header));
             forward(r, state)
         }
         // Simultaneous open: the SYN again, now with an acknowledgement.
@@ -181,11 +181,14 @@ fn syn_ack(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdic
             window::acknowledge(own, t);
             forward(r, state)
         }
-        _ if retransmitted && at_most(t.ack, window::end(other)) => Verdict::Pass,
+        _ if retransmitted && at_most(t.ack, window::end(other)) => {
+            window::extend(own, t);
+            Verdict::Pass
+        }
         _ if has(other, bits::SYN_AGAIN) && t.ack == window::syn_of(other) => {
             // The receiver knows nothing of the old connection: this is a new one.
             window::begin_again(other);
-            window::begin(own, t, syn_options(header));
+            window::begin_beside(own, other, t, syn_options(header));
             change(r, state, |_| Some(State::SynRecv))
         }
         _ => Verdict::Drop(Reason::TcpInvalidState),

@@ -1,6 +1,7 @@
 //! The tracker driven from both directions.
 
 mod closing;
+mod endpoints;
 mod handshake;
 mod options;
 mod resets;

@@ -9,8 +9,9 @@
 //! 3. it acknowledges nothing that was not sent: `ack <= other.end`;
 //! 4. its acknowledgement is not too old: `ack >= other.end - own.W`.
 //!
-//! In 2 and 4 W is at least [`FLOOR`]: one superframe, which also covers the keep-alive probe
-//! (one number before the next, with 0 or 1 byte) against a window of zero, and an unscaled SYN.
+//! In 2 and 4 W is larger by [`MARGIN`], one superframe: for what a sender may put behind the
+//! window (the probe of a closed one, a FIN), for keep-alives (one number before the next), and
+//! for windows that were never larger than the first.
 //!
 //! Numbers are plain loads and stores. When two workers meet frames of one direction at the same
 //! time, the later store may take `end` or `ack` back by what the other frame added. Conditions 1
@@ -25,8 +26,8 @@ use crate::flow::record::TcpDir;
 use crate::frame::parse::{Tcp, tcp_flags};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-/// Smallest window that conditions 2 and 4 assume, in bytes.
-pub(super) const FLOOR: u32 = 66_000;
+/// What conditions 2 and 4 allow beyond the window, in bytes.
+pub(super) const MARGIN: u32 = 66_000;
 
 /// Bits of [`TcpDir::flags`]. Set by read-modify-write, as they change a few times in a life.
 pub(super) mod bits {
@@ -98,9 +99,9 @@ pub(super) fn fits(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
     let other_end = other.end.load(Relaxed);
     let end = t.seq.wrapping_add(t.payload);
     let good = at_most(t.seq, other.ack.load(Relaxed).wrapping_add(other_window))
-        & at_most(own_end.wrapping_sub(other_window.max(FLOOR)), end)
+        & at_most(own_end.wrapping_sub(other_window + MARGIN), end)
         & at_most(t.ack, other_end)
-        & at_most(other_end.wrapping_sub(own_window.max(FLOOR)), t.ack);
+        & at_most(other_end.wrapping_sub(own_window + MARGIN), t.ack);
     if good {
         store_end(own, own_end, end);
         store_ack(own, t.ack);
@@ -121,12 +122,12 @@ pub(super) fn fits_with_grace(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
             || at_most(t.seq, own_end.wrapping_add(other_window))
     } else {
         // only the SYN's window is known, and not what it will count from
-        at_most(t.seq, own_end.wrapping_add(other_window.max(FLOOR)))
+        at_most(t.seq, own_end.wrapping_add(other_window + MARGIN))
     };
     let good = begins_well
-        && at_most(own_end.wrapping_sub(other_window.max(FLOOR)), end)
+        && at_most(own_end.wrapping_sub(other_window + MARGIN), end)
         && at_most(t.ack, other_end.wrapping_add(own_window))
-        && at_most(other_end.wrapping_sub(own_window.max(FLOOR)), t.ack);
+        && at_most(other_end.wrapping_sub(own_window + MARGIN), t.ack);
     if good {
         store_end(own, own_end, end);
         if at_most(t.ack, other_end) {
@@ -170,11 +171,26 @@ pub(super) fn acks_syn(other: &TcpDir, ack: u32) -> bool {
         && at_most(ack, other.end.load(Relaxed))
 }
 
-/// Takes a direction's numbers from its SYN, or SYN-ACK. The window of a SYN is not scaled
-/// (RFC 7323 section 2.2), so it is rounded up to units of the scale.
+/// Takes a direction's numbers from its SYN, or SYN-ACK, when the other may have been heard.
+pub(super) fn begin_beside(own: &TcpDir, other: &TcpDir, t: &Tcp, options: SynOptions) {
+    begin(own, t, options);
+    if !has(other, bits::SEEN) {
+        return;
+    }
+    // Only one offered to scale, so its windows are what they say.
+    for (a, b) in [(own, other), (other, own)] {
+        let scale = a.scale.load(Relaxed) & 15;
+        if !has(b, bits::SCALED) && scale > 0 {
+            let window = u32::from(a.max_window.load(Relaxed)) << scale;
+            a.scale.store(a.scale.load(Relaxed) & !15, Relaxed);
+            store_window(a, u16::try_from(window).unwrap_or(u16::MAX));
+        }
+    }
+}
+
+/// Takes a direction's numbers from its SYN, or SYN-ACK.
 pub(super) fn begin(own: &TcpDir, t: &Tcp, options: SynOptions) {
     let scale = options.window_scale.unwrap_or(0).min(MAX_SCALE);
-    let window = (u32::from(t.window)).div_ceil(1 << scale).max(1);
     let mut flags = bits::SEEN;
     if options.window_scale.is_some() {
         flags |= bits::SCALED;
@@ -185,8 +201,7 @@ pub(super) fn begin(own: &TcpDir, t: &Tcp, options: SynOptions) {
     own.end.store(end_of(t), Relaxed);
     own.ack.store(t.ack, Relaxed);
     own.syn.store(t.seq.wrapping_add(1), Relaxed);
-    own.max_window
-        .store(u16::try_from(window).unwrap_or(u16::MAX), Relaxed);
+    own.max_window.store(in_units(t.window, scale), Relaxed);
     own.scale.store(scale, Relaxed);
     own.flags.store(flags, Release);
 }
@@ -223,9 +238,17 @@ pub(super) fn syn_of(d: &TcpDir) -> u32 {
     d.syn.load(Relaxed)
 }
 
-/// A SYN that came again, perhaps with more data.
+/// A SYN or SYN-ACK that came again, perhaps with more data or a larger window.
 pub(super) fn extend(own: &TcpDir, t: &Tcp) {
     store_end(own, end(own), end_of(t));
+    store_window(own, in_units(t.window, own.scale.load(Relaxed) & 15));
+}
+
+/// The window of a SYN, which is not scaled (RFC 7323 section 2.2), in units of the scale,
+/// rounded up and at least one.
+fn in_units(window: u16, scale: u8) -> u16 {
+    let units = u32::from(window).div_ceil(1 << scale).max(1);
+    u16::try_from(units).unwrap_or(u16::MAX)
 }
 
 /// The first acknowledgement of a direction whose SYN had none.

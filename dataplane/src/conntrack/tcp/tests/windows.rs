@@ -128,6 +128,45 @@ fn zero_window_probes() {
 }
 
 #[test]
+fn a_probe_behind_a_full_window_leaves_room_for_what_is_late() {
+    let c = Conn::established_with(Some(7), Some(7));
+    let full = 500 << 7;
+    c.passes(REPLY, win(seg(ACK, 5001, 1001, 0), 500));
+    c.passes(ORIG, seg(ACK, 1001, 5001, full));
+    c.passes(ORIG, seg(ACK, 1001 + full, 5001, 1));
+    c.passes(REPLY, win(seg(ACK, 5001, 1001, 0), 500));
+    c.passes(ORIG, seg(ACK, 1001, 5001, 1));
+}
+
+#[test]
+fn the_scale_of_one_side_alone_shrinks_no_window() {
+    // a simultaneous open in which only the reply's side offers to scale
+    let c = Conn::syn(1000, None);
+    c.becomes(
+        c.put_syn(REPLY, win(seg(SYN, 5000, 0, 0), 65_535), Some(5)),
+        State::SynSent2,
+    );
+    c.becomes(c.put(ORIG, seg(SYN | ACK, 1000, 5001, 0)), State::SynRecv);
+    c.becomes(
+        c.put(REPLY, win(seg(SYN | ACK, 5000, 1001, 0), 65_535)),
+        State::Established,
+    );
+    c.passes(ORIG, seg(ACK, 1001 + 65_535, 5001, 0));
+}
+
+#[test]
+fn the_second_window_of_a_handshake_counts() {
+    let c = Conn::syn(1000, None);
+    c.becomes(c.put(REPLY, win(seg(SYN, 5000, 0, 0), 10)), State::SynSent2);
+    c.becomes(c.put(ORIG, seg(SYN | ACK, 1000, 5001, 0)), State::SynRecv);
+    c.becomes(
+        c.put(REPLY, win(seg(SYN | ACK, 5000, 1001, 0), 40_000)),
+        State::Established,
+    );
+    c.passes(ORIG, seg(ACK, 1001 + 40_000, 5001, 0));
+}
+
+#[test]
 fn urgent_data() {
     let c = Conn::established();
     c.passes(ORIG, seg(ACK | PSH | tcp_flags::URG, 1001, 5001, 10));
