@@ -80,14 +80,23 @@ pub struct UplinkConfig {
 }
 
 impl UplinkConfig {
-    /// Whether `ip` is a neighbour on the uplink's own network.
-    pub const fn on_link(&self, ip: Ipv4Addr) -> bool {
-        let mask = match self.prefix {
+    const fn mask(&self) -> u32 {
+        match self.prefix {
             0 => 0,
             p @ 1..=31 => u32::MAX << (32 - p),
             _ => u32::MAX,
-        };
-        ip.to_bits() & mask == self.ip.to_bits() & mask
+        }
+    }
+
+    /// Whether `ip` is a neighbour on the uplink's own network.
+    pub const fn on_link(&self, ip: Ipv4Addr) -> bool {
+        ip.to_bits() & self.mask() == self.ip.to_bits() & self.mask()
+    }
+
+    /// Whether `ip` is the directed broadcast address of the uplink's network (there is none on
+    /// networks of one or two addresses, RFC 3021).
+    pub const fn is_broadcast(&self, ip: Ipv4Addr) -> bool {
+        self.prefix < 31 && ip.to_bits() == self.ip.to_bits() | !self.mask()
     }
 }
 

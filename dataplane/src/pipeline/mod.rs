@@ -260,7 +260,7 @@ fn classify(sw: &Switch, frame: &mut Frame, role: Role) -> (Parsed, Class) {
 #[inline]
 fn act(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, class: &Class, ingress: PortId) -> Verdict {
     match *class {
-        Class::Drop(reason) => return Verdict::Drop(reason),
+        Class::Drop(reason) => Verdict::Drop(reason),
         Class::Arp | Class::Bridged => {
             bridge::learn(c, p, ingress);
             if matches!(class, Class::Arp)
@@ -268,7 +268,7 @@ fn act(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, class: &Class, ingress: P
             {
                 return v;
             }
-            return bridge::forward(c, p, ingress);
+            bridge::forward(c, p, ingress)
         }
         Class::Keyed(key, hash) => {
             if key.zone() == Zone::Inside {

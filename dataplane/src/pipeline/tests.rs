@@ -92,7 +92,7 @@ impl Lab {
     }
 }
 
-fn l4(t: &Tuple, l4: &mut Vec<u8>, at: usize) {
+fn l4(t: &Tuple, l4: &mut [u8], at: usize) {
     let pseudo = pseudo_header_v4(t.src, t.dst, t.proto.0, l4.len() as u32);
     let c = finish(sum(l4, pseudo));
     l4[at..at + 2].copy_from_slice(&c.to_be_bytes());

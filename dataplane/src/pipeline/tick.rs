@@ -38,9 +38,11 @@ impl Engine {
             out: &mut self.out,
             timers: &mut self.timers,
         };
+        sw.conntrack.epochs.enter(self.worker);
         ctx.neighbours_tick();
         let lost = sw.frags.expire(now);
         ctx.lose(lost);
+        sw.conntrack.epochs.leave(self.worker);
         sw.fdb.sweep(now.tick(), SWEEP);
         self.tx.send(&mut self.out, batch, &ports, counters, tx);
     }

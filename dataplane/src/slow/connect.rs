@@ -51,13 +51,13 @@ impl Ctx<'_> {
             _ => {}
         }
         let plan = match pkt.zone {
-            Zone::Uplink => self.from_outside(&t)?,
-            Zone::Inside => self.from_inside(pkt, &t)?,
+            Zone::Uplink => self.plan_from_outside(&t)?,
+            Zone::Inside => self.plan_from_inside(pkt, &t)?,
         };
         self.install(pkt, &t, &plan)
     }
 
-    fn from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
+    fn plan_from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
         let Some(up) = &self.sw.cfg.uplink else {
             return Err(Verdict::Drop(Reason::NoUplink));
         };
@@ -92,7 +92,7 @@ impl Ctx<'_> {
             .flatten()
     }
 
-    fn from_inside(&mut self, pkt: &Packet<'_>, t: &Tuple) -> Result<Plan, Verdict> {
+    fn plan_from_inside(&mut self, pkt: &Packet<'_>, t: &Tuple) -> Result<Plan, Verdict> {
         let Some(up) = self.sw.cfg.uplink else {
             error::net_unreachable(self, pkt);
             return Err(Verdict::Drop(Reason::NoUplink));

@@ -43,7 +43,7 @@ impl Ctx<'_> {
             ip_id: None,
         };
         if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
-            return self.to_gateway(&mut pkt);
+            return self.for_gateway(&mut pkt);
         }
         if let Some(reason) = p.l4_error {
             return Verdict::Drop(reason);
@@ -66,7 +66,8 @@ impl Ctx<'_> {
     }
 
     fn is_directed_broadcast(&self, ip: Ipv4Addr) -> bool {
-        ip == self.sw.cfg.broadcast()
+        let cfg = &self.sw.cfg;
+        ip == cfg.broadcast() || cfg.uplink.as_ref().is_some_and(|u| u.is_broadcast(ip))
     }
 
     /// A packet whose tuple is known.
@@ -110,7 +111,7 @@ impl Ctx<'_> {
     }
 
     /// The gateway's address: echo is answered here, everything else is the host's.
-    fn to_gateway(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+    fn for_gateway(&mut self, pkt: &mut Packet<'_>) -> Verdict {
         if pkt.p.l4_error.is_none()
             && !pkt.p.has(bits::FRAGMENT)
             && let Some(v) = self.echo(pkt, Local::Gateway)
