@@ -5,6 +5,7 @@ pub mod api;
 pub mod attach;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod forward;
 pub mod log;
 pub mod netlink;
