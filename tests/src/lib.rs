@@ -1,3 +1,1 @@
-//! What the end-to-end, replay and whole-switch tests share.
-
-pub mod lab;
+//! Test support.

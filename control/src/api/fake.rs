@@ -223,6 +223,19 @@ impl Backend for Fake {
                 sentence: "source and destination address are the same".into(),
                 frames: 1,
             }],
+            localhost: Some(Localhost {
+                listeners: 1,
+                connections: 2,
+                accepted: 3,
+                refused: 1,
+                reset: 0,
+                bytes_in: 100,
+                bytes_out: 200,
+                sessions: 1,
+                datagrams_in: 4,
+                datagrams_out: 5,
+                datagrams_dropped: 0,
+            }),
         }
     }
 }

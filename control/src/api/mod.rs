@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod error;
+pub mod report;
 pub mod routes;
 pub mod server;
 pub mod socket;

@@ -41,7 +41,7 @@ pub struct Status {
     pub mtu: u16,
     /// Worker threads.
     pub workers: usize,
-    /// What TAPs were asked to do for us (`auto`, `on`, `off` or a list).
+    /// What TAPs do for us: a list of `csum`, `tso`, `uso`, `none`, or `off` for plain TAPs.
     pub offload: String,
     /// The namespace that plays the host.
     pub host_netns: HostNetns,
@@ -295,6 +295,35 @@ pub struct Stats {
     pub workers: Vec<Counters>,
     /// Every reason for which frames are lost, also those at 0.
     pub drops: Vec<Drop>,
+    /// The localhost relay; null when it is off.
+    pub localhost: Option<Localhost>,
+}
+
+/// What the host's listeners did.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Localhost {
+    /// Sockets that listen.
+    pub listeners: u64,
+    /// TCP connections now.
+    pub connections: u64,
+    /// TCP connections accepted since the start.
+    pub accepted: u64,
+    /// Of them: reset because nothing answered behind the published port.
+    pub refused: u64,
+    /// Of them: ended by a reset of either side.
+    pub reset: u64,
+    /// TCP bytes moved to containers.
+    pub bytes_in: u64,
+    /// TCP bytes moved to clients.
+    pub bytes_out: u64,
+    /// UDP sessions now.
+    pub sessions: u64,
+    /// UDP datagrams moved to containers.
+    pub datagrams_in: u64,
+    /// UDP datagrams moved to clients.
+    pub datagrams_out: u64,
+    /// UDP datagrams lost here.
+    pub datagrams_dropped: u64,
 }
 
 /// Both sides of the account of frames.

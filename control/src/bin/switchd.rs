@@ -1,2 +1,25 @@
-//! switchd
-fn main() {}
+//! `switchd`: the daemon.
+
+use control::cli::{Parsed, Switchd, parse};
+use control::daemon;
+use control::plan::Failure;
+use control::plan::validate::{Surroundings, plan};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match parse::<Switchd>("switchd", std::env::args_os()) {
+        Parsed::Exit(code) => code,
+        Parsed::Run(args) => serve(args).unwrap_or_else(|e| e.report("switchd")),
+    }
+}
+
+/// From words to the daemon's end.
+fn serve(args: Switchd) -> Result<ExitCode, Failure> {
+    let raw = match &args.config {
+        Some(path) => args.raw.over(control::config::load(path)?),
+        None => args.raw,
+    };
+    let plan = plan(&raw, &Surroundings::current())?;
+    plan.log.install();
+    daemon::run(plan)
+}

@@ -126,6 +126,24 @@ pub fn stats(s: &Stats) -> String {
         rows.push(row);
     }
     out.push_str(&table(&rows, 1));
+    if let Some(l) = &s.localhost {
+        let _ = write!(
+            out,
+            "\nlocalhost: {} listeners\n  tcp {} now, {} accepted, {} refused, {} reset, {} \
+             bytes in, {} out\n  udp {} now, {} datagrams in, {} out, {} lost\n",
+            l.listeners,
+            l.connections,
+            l.accepted,
+            l.refused,
+            l.reset,
+            l.bytes_in,
+            l.bytes_out,
+            l.sessions,
+            l.datagrams_in,
+            l.datagrams_out,
+            l.datagrams_dropped,
+        );
+    }
     let lost: Vec<_> = s.drops.iter().filter(|d| d.frames > 0).collect();
     if lost.is_empty() {
         out.push_str("\nno frame was lost\n");

@@ -124,6 +124,7 @@ impl std::fmt::Display for Offload {
             Offload::Auto => f.write_str("auto"),
             Offload::On => f.write_str("on"),
             Offload::Off => f.write_str("off"),
+            Offload::Only { csum: false, .. } => f.write_str("none"),
             Offload::Only { csum, tso, uso } => {
                 let mut sep = "";
                 for (name, is) in [("csum", csum), ("tso", tso), ("uso", uso)] {

@@ -1,0 +1,97 @@
+//! What the workers report while the daemon runs.
+//!
+//! The number of a removed port is used again at once, and each worker reports a dead device by
+//! itself. So reports are taken from the channel under the lock of the state only, and removing
+//! a port throws away what was still said about it: a late report never meets the next port of
+//! the same number.
+
+use super::{Shared, State};
+use crossbeam_channel::Select;
+use dataplane::base::{PortId, Role};
+use dataplane::worker::Event;
+use std::io;
+use std::sync::{Arc, Weak};
+
+/// Starts the thread that hears the workers. It ends with them.
+pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
+    let events = shared.workers.events();
+    // Weak, or the workers would never end: they end when the last owner drops them.
+    let shared: Weak<Shared> = Arc::downgrade(shared);
+    std::thread::Builder::new()
+        .name("events".to_owned())
+        .spawn(move || {
+            loop {
+                let mut select = Select::new();
+                select.recv(&events);
+                select.ready();
+                let Some(shared) = shared.upgrade() else {
+                    return;
+                };
+                let mut state = shared.state();
+                while let Ok(event) = events.try_recv() {
+                    shared.heard(&mut state, event);
+                }
+            }
+        })
+        .map(|_| ())
+}
+
+impl Shared {
+    /// Has the workers let go of a port, and forgets it.
+    pub(super) fn remove(&self, state: &mut State, id: PortId) {
+        self.workers.remove(id);
+        // All that the workers had to say about it has been said by now.
+        let said: Vec<Event> = self.workers.events().try_iter().collect();
+        if let Some(gone) = state.ports.remove(&id)
+            && gone.role == Role::Access
+        {
+            state.addresses.release(gone.ip, gone.mac);
+        }
+        for event in said {
+            match event {
+                Event::PortGone(other) if other == id => {}
+                other => self.heard(state, other),
+            }
+        }
+    }
+
+    fn heard(&self, state: &mut State, event: Event) {
+        match event {
+            Event::PortGone(id) => self.gone(state, id),
+            Event::Panicked(id, frame) => {
+                let name = state
+                    .ports
+                    .get(&id)
+                    .map_or_else(|| format!("port {id}"), |a| a.name());
+                tracing::error!(
+                    "a frame of {name} made a worker panic; the worker goes on, please report: \
+                     {frame:02x?}"
+                );
+            }
+        }
+    }
+
+    /// A device died.
+    fn gone(&self, state: &mut State, id: PortId) {
+        let Some(was) = state.ports.get(&id).cloned() else {
+            return;
+        };
+        self.remove(state, id);
+        match was.role {
+            Role::Access => tracing::info!(
+                "{} is gone with its namespace or interface: detached, {} is free",
+                was.name(),
+                was.ip
+            ),
+            Role::Host => tracing::error!(
+                "{} was taken away: the host reaches no container any more; start switchd again",
+                was.name()
+            ),
+            Role::Uplink => tracing::error!(
+                "the uplink {} is gone: nothing reaches or comes from outside any more; start \
+                 switchd again",
+                was.name()
+            ),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! From a plan to a running switch.
+
+use super::{Attachment, Daemon, Shared, State, events};
+use crate::api::{ApiError, ControlSocket, Kind, Server};
+use crate::attach::{self, Spec, TXQLEN};
+use crate::forward::{Relay, RelayConfig};
+use crate::netlink::Real;
+use crate::netns::Netns;
+use crate::plan::spec::scalar::Offload;
+use crate::plan::{Addresses, Failure, Plan, UplinkTap};
+use crate::workers::{Far, Workers};
+use dataplane::base::{Mac, Role};
+use dataplane::port::sys::tap;
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+impl From<ApiError> for Failure {
+    fn from(e: ApiError) -> Failure {
+        match e.kind {
+            Kind::BadInput => Failure::usage(e),
+            Kind::Unknown | Kind::Conflict | Kind::Refused => Failure::refused(e),
+        }
+    }
+}
+
+/// See [`Daemon::start`]. Each step's value takes it away when a later one fails.
+pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
+    let socket = ControlSocket::bind(&plan.control).map_err(Failure::refused)?;
+    let host = match &plan.host_netns {
+        Some(r) => Netns::open(r).map_err(|e| Failure::Refused(format!("--host-netns: {e}")))?,
+        None => Netns::current().map_err(Failure::refused)?,
+    };
+    check_routes(&plan, &host)?;
+    let offload = tested(plan.offload)?;
+    let workers = Workers::start(&plan)
+        .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
+    let relay = relay(&plan, &host)?;
+    let shared = Arc::new(Shared {
+        relay,
+        workers,
+        offload,
+        host: host.id(),
+        ready: Instant::now(),
+        state: Mutex::new(State {
+            ports: BTreeMap::new(),
+            addresses: Addresses::new(&plan.network),
+            published: BTreeMap::new(),
+        }),
+        plan,
+    });
+    host_port(&shared, &host)?;
+    // Not longer than needed: an open namespace can't end.
+    drop(host);
+    match &shared.plan.uplink {
+        Some(u) => uplink_port(&shared, u)?,
+        None => tracing::info!(
+            "no uplink: containers reach each other and the host, and nothing reaches or comes \
+             from outside"
+        ),
+    }
+    for a in shared.plan.attach.clone() {
+        shared
+            .attach_planned(&a)
+            .map_err(|e| named("--attach", &a.netns, e))?;
+    }
+    for p in shared.plan.ports.clone() {
+        shared
+            .publish_parsed(p)
+            .map_err(|e| named("--ports", &p, e))?;
+    }
+    events::watch(&shared).map_err(|e| Failure::Refused(format!("cannot start a thread: {e}")))?;
+    let server = Server::start(socket, shared.clone())
+        .map_err(|e| Failure::Refused(format!("cannot serve the control socket: {e}")))?;
+    let n = &shared.plan.network;
+    tracing::info!(
+        "ready: {} {}/{}, {} workers, offload {}, {} attached, {} published, control {}",
+        n.bridge,
+        n.gateway,
+        n.subnet.prefix_len(),
+        shared.workers.count(),
+        shared.offload,
+        shared.plan.attach.len(),
+        shared.plan.ports.len(),
+        shared.plan.control.display()
+    );
+    Ok(Daemon { server, shared })
+}
+
+/// The refusal with the flag and value that it is about.
+fn named(flag: &str, value: &dyn std::fmt::Display, e: ApiError) -> Failure {
+    Failure::from(ApiError {
+        message: format!("{flag} {value}: {e}"),
+        ..e
+    })
+}
+
+/// The subnet must not hide a network that the host reaches otherwise.
+fn check_routes(plan: &Plan, host: &Netns) -> Result<(), Failure> {
+    let subnet = plan.network.subnet;
+    let mut nl = Real::inside(host).map_err(Failure::refused)?;
+    let hidden = attach::overlapping_route(&mut nl, subnet.network(), subnet.prefix_len(), None)
+        .map_err(Failure::refused)?;
+    match hidden {
+        None => Ok(()),
+        Some(r) => Err(Failure::Refused(format!(
+            "the subnet {subnet} overlaps the host's route to {}/{}: choose another --subnet",
+            r.dst, r.prefix
+        ))),
+    }
+}
+
+/// What of the wanted offloads works on this kernel.
+fn tested(wanted: Offload) -> Result<Offload, Failure> {
+    let tap = match wanted {
+        Offload::Off => return Ok(Offload::Off),
+        Offload::Auto | Offload::On => tap::Offload::AUTO,
+        Offload::Only { csum, tso, uso } => tap::Offload { csum, tso, uso },
+    };
+    let found = attach::probe::probe(tap);
+    if wanted == Offload::On && found.offload != tap {
+        return Err(Failure::Refused(format!(
+            "--offload on: {}; use --offload auto",
+            found.notes.join("; ")
+        )));
+    }
+    for note in &found.notes {
+        tracing::info!("{note}");
+    }
+    let tap::Offload { csum, tso, uso } = found.offload;
+    Ok(Offload::Only { csum, tso, uso })
+}
+
+fn relay(plan: &Plan, host: &Netns) -> Result<Option<Relay>, Failure> {
+    if !plan.localhost {
+        return Ok(None);
+    }
+    let inside = match plan.host_netns {
+        None => None,
+        Some(_) => Some(
+            host.as_fd()
+                .try_clone_to_owned()
+                .map_err(|e| Failure::Refused(format!("no descriptor left: {e}")))?,
+        ),
+    };
+    let config = RelayConfig {
+        device: Some(plan.network.bridge.to_string()),
+        ..RelayConfig::default()
+    };
+    Relay::start(inside, plan.network.gateway, config)
+        .map(Some)
+        .map_err(Failure::refused)
+}
+
+/// `sw0`: the gateway's address in the host's namespace.
+fn host_port(shared: &Shared, host: &Netns) -> Result<(), Failure> {
+    let n = &shared.plan.network;
+    let spec = Spec {
+        ifname: n.bridge.to_string(),
+        mac: n.gateway_mac(),
+        ip: n.gateway,
+        prefix: n.subnet.prefix_len(),
+        mtu: n.mtu,
+        gateway: None,
+        ipv6: false,
+        txqlen: TXQLEN,
+        queues: shared.workers.count(),
+        offload: shared.offload,
+    };
+    let netns = match &shared.plan.host_netns {
+        Some(r) => r.to_string(),
+        None => String::new(),
+    };
+    connect(shared, &spec, Role::Host, netns, host).map_err(|e| named("--bridge", &n.bridge, e))
+}
+
+/// The interface of the outside world, whose other end is the switch's external leg.
+fn uplink_port(shared: &Shared, u: &UplinkTap) -> Result<(), Failure> {
+    let done = (|| {
+        let netns = super::ports::open(&u.netns)?;
+        let spec = Spec {
+            ifname: u.ifname.to_string(),
+            mac: Mac::from_ip(u.peer.addr()),
+            ip: u.peer.addr(),
+            prefix: u.peer.prefix_len(),
+            mtu: shared.plan.network.mtu,
+            gateway: None,
+            ipv6: false,
+            txqlen: TXQLEN,
+            queues: shared.workers.count(),
+            offload: shared.offload,
+        };
+        connect(shared, &spec, Role::Uplink, u.netns.to_string(), &netns)
+    })();
+    done.map_err(|e| named("--uplink", &u.netns, e))
+}
+
+fn connect(
+    shared: &Shared,
+    spec: &Spec,
+    role: Role,
+    label: String,
+    netns: &Netns,
+) -> Result<(), ApiError> {
+    let attachment = Attachment {
+        role,
+        netns: label,
+        netns_id: netns.id(),
+        interface: spec.ifname.clone(),
+        ip: spec.ip,
+        mac: spec.mac,
+    };
+    let attached = attach::attach(spec, netns).map_err(super::ports::refusal)?;
+    let far = Far {
+        name: attachment.name(),
+        role,
+        mac: spec.mac,
+        ip: spec.ip,
+        mtu: spec.mtu,
+    };
+    let id = shared
+        .workers
+        .add(far, attached)
+        .map_err(ApiError::refused)?;
+    shared.state().ports.insert(id, attachment);
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The only file that commands the dataplane: what the plan says, in the dataplane's words.
+
+use crate::attach::Attached;
+use crate::plan::Plan;
+use crossbeam_channel::Receiver;
+use dataplane::base::{Instant, Mac, PortId, Role, RuleId};
+use dataplane::conntrack::ConnReport;
+use dataplane::l2::FdbReport;
+use dataplane::nat::{NatReport, Publication, PublishError};
+use dataplane::neigh::NeighReport;
+use dataplane::slow::{Config, PortSpec, UplinkConfig};
+use dataplane::worker::{AddPortError, Event, PortReport, Runtime};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+pub use dataplane::base::counters::Totals;
+
+/// The running workers.
+pub struct Workers {
+    runtime: Runtime,
+}
+
+/// The interface at the other end of a port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Far {
+    /// Name of the port for people.
+    pub name: String,
+    /// What it is to the switch.
+    pub role: Role,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its address.
+    pub ip: Ipv4Addr,
+    /// Its MTU in IP bytes.
+    pub mtu: u16,
+}
+
+impl Workers {
+    /// Starts the workers of a plan, without ports and rules.
+    ///
+    /// # Errors
+    /// When the system gives no threads, descriptors or random bytes.
+    pub fn start(plan: &Plan) -> io::Result<Workers> {
+        let config = config(plan, secret()?);
+        let origin = std::time::Instant::now();
+        let clock = Arc::new(move || {
+            Instant(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        });
+        let runtime = Runtime::start(config, plan.workers, clock)?;
+        Ok(Workers { runtime })
+    }
+
+    /// Number of workers.
+    pub fn count(&self) -> usize {
+        self.runtime.workers()
+    }
+
+    /// Connects an interface.
+    ///
+    /// # Errors
+    /// No room, or a MAC in use. The interface is gone then.
+    pub fn add(&self, far: Far, attached: Attached) -> Result<PortId, AddPortError> {
+        let spec = PortSpec {
+            name: far.name,
+            role: far.role,
+            mac: far.mac,
+            ip: Some(far.ip),
+            mtu: far.mtu,
+        };
+        self.runtime.add_port(spec, attached.queues)
+    }
+
+    /// Disconnects an interface, which takes it away. False when there is no such port.
+    pub fn remove(&self, id: PortId) -> bool {
+        self.runtime.remove_port(id)
+    }
+
+    /// Publishes a port.
+    ///
+    /// # Errors
+    /// An overlap with another one.
+    pub fn publish(&self, p: Publication) -> Result<RuleId, PublishError> {
+        self.runtime.publish(p)
+    }
+
+    /// Withdraws a published port; its connections are gone when this returns.
+    pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
+        self.runtime.unpublish(id)
+    }
+
+    /// The ports with their counters.
+    pub fn ports(&self) -> Vec<PortReport> {
+        self.runtime.ports()
+    }
+
+    /// The rules with their counters.
+    pub fn rules(&self) -> NatReport {
+        self.runtime.rules()
+    }
+
+    /// The forwarding database.
+    pub fn fdb(&self) -> Vec<FdbReport> {
+        self.runtime.fdb()
+    }
+
+    /// The neighbours.
+    pub fn neighbours(&self) -> Vec<NeighReport> {
+        self.runtime.neighbours()
+    }
+
+    /// The tracked connections.
+    pub fn connections(&self) -> Vec<ConnReport> {
+        self.runtime.connections()
+    }
+
+    /// How many there are.
+    pub fn connection_count(&self) -> usize {
+        usize::try_from(self.runtime.switch().conntrack.len()).unwrap_or(usize::MAX)
+    }
+
+    /// All counters: the sum, and each worker's. The sum holds what was done outside the workers
+    /// too (frames that waited for a port that was removed).
+    pub fn totals(&self) -> (Totals, Vec<Totals>) {
+        let (sum, mut each) = self.runtime.totals();
+        each.truncate(self.count());
+        (sum, each)
+    }
+
+    /// What the workers tell. The channel ends with them.
+    pub fn events(&self) -> Receiver<Event> {
+        self.runtime.events()
+    }
+}
+
+/// The dataplane's configuration for a plan.
+pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
+    let n = &plan.network;
+    Config {
+        subnet: n.subnet.network(),
+        prefix: n.subnet.prefix_len(),
+        gateway: n.gateway,
+        gateway_mac: n.gateway_mac(),
+        mtu: n.mtu,
+        uplink: plan.uplink.as_ref().map(|u| UplinkConfig {
+            ip: u.ip.addr(),
+            prefix: u.ip.prefix_len(),
+            mac: Mac::from_ip(u.ip.addr()),
+            next_hop: u.peer.addr(),
+            mtu: n.mtu,
+        }),
+        timeouts: plan.timeouts,
+        limits: plan.limits,
+        hash_key,
+    }
+}
+
+/// Random numbers of the kernel, for the hashes of tables that strangers fill.
+fn secret() -> io::Result<[u64; 3]> {
+    let mut bytes = [0u8; 24];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut key = [0u64; 3];
+    for (k, b) in key.iter_mut().zip(bytes.chunks_exact(8)) {
+        *k = b.iter().fold(0, |n, b| (n << 8) | u64::from(*b));
+    }
+    Ok(key)
+}
