@@ -6,6 +6,7 @@ pub mod attach;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod forward;
 pub mod log;
 pub mod netlink;

@@ -1,1 +1,3 @@
-//! Test support.
+//! What the end-to-end, replay and whole-switch tests share.
+
+pub mod lab;

@@ -106,7 +106,8 @@ fn never_longer_than_an_ip_packet() {
 #[test]
 fn what_differs_is_not_joined() {
     let base = Spec::default();
-    let changes: [(&str, fn(&mut Spec)); 15] = [
+    type Change = (&'static str, fn(&mut Spec));
+    let changes: [Change; 15] = [
         ("hole", |s| s.seq += 1),
         ("ack", |s| s.ack += 1),
         ("window", |s| s.window += 1),

@@ -5,9 +5,12 @@
 
 pub mod coalesce;
 pub mod egress;
+pub mod fault;
 pub mod headers;
 pub mod memory;
 pub mod segment;
+pub mod stack;
+mod stack_acks;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,0 +1,40 @@
+//! A laboratory for end-to-end tests: network namespaces, the real programs, real traffic.
+//!
+//! A [`scenario!`](crate::scenario) is a test whose body runs in a process of its own, in new
+//! network and mount namespaces with an empty `/run`. So a test may call its namespaces `web`,
+//! the daemon may have its usual control socket, several scenarios run side by side, and nothing
+//! is left when the process ends, however it ends. An ordinary user gets the same inside a user
+//! namespace of its own.
+//!
+//! - [`isolate`]: from a test function to that process and back;
+//! - [`bins`]: where `switchd` and `switchctl` are;
+//! - [`ns`]: namespaces; [`daemon`]: the programs; [`world`]: host, containers and outside;
+//! - [`tcp`], [`udp`]: traffic that is checked at both ends.
+
+pub mod bins;
+pub mod daemon;
+pub mod isolate;
+pub mod ns;
+pub mod tcp;
+pub mod udp;
+pub mod world;
+
+pub use control::demo::ping::ping;
+pub use control::demo::web::{WebServer, fetch};
+pub use daemon::{Daemon, Ended, switchctl, switchd};
+pub use ns::Ns;
+pub use world::{World, WorldSpec};
+
+use std::time::{Duration, Instant};
+
+/// Waits until `f` gives a value; fails the test with `what` after ten seconds.
+pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(t) = f() {
+            return t;
+        }
+        assert!(Instant::now() < end, "waited 10 s for this in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

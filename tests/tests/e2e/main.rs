@@ -1,0 +1,4 @@
+//! End to end: the real programs, kernel TCP and UDP, namespaces as host, containers and outside.
+//! Each test is a scenario of its own, see `switchd_tests::lab`.
+
+mod harness;
