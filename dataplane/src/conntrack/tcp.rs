@@ -157,6 +157,9 @@ fn syn(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
 
 fn syn_ack(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
     let (own, other) = (r.tcp(dir), r.tcp(dir.other()));
+    if !has(other, bits::SEEN) {
+        return Verdict::Drop(Reason::TcpInvalidState);
+    }
     let known = has(own, bits::SEEN);
     let retransmitted = known && t.seq.wrapping_add(1) == window::syn_of(own);
     match state {
@@ -182,7 +185,9 @@ fn syn_ack(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdic
             forward(r, state)
         }
         _ if retransmitted && at_most(t.ack, window::end(other)) => {
-            window::extend(own, t);
+            if state.half_open() {
+                window::extend(own, t);
+            }
             Verdict::Pass
         }
         _ if has(other, bits::SYN_AGAIN) && t.ack == window::syn_of(other) => {

@@ -3,6 +3,7 @@
 mod closing;
 mod endpoints;
 mod handshake;
+mod model;
 mod options;
 mod resets;
 mod windows;
