@@ -1,5 +1,6 @@
 //! The tracker driven from both directions.
 
+mod agreement;
 mod closing;
 mod endpoints;
 mod handshake;
