@@ -12,4 +12,5 @@ pub mod log;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
+pub mod run;
 pub mod workers;

@@ -1,7 +1,7 @@
 //! `switchd`: the daemon.
 
-use control::cli::{Parsed, Switchd, parse};
-use control::daemon;
+use control::cli::{Command, Parsed, Switchd, parse};
+use control::{daemon, run};
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
 use std::process::ExitCode;
@@ -9,7 +9,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match parse::<Switchd>("switchd", std::env::args_os()) {
         Parsed::Exit(code) => code,
-        Parsed::Run(args) => serve(args).unwrap_or_else(|e| e.report("switchd")),
+        Parsed::Run(args) => match &args.command {
+            Some(Command::Run(command)) => run::run(command),
+            Some(Command::Inside(command)) => run::inside(command),
+            None => serve(args).unwrap_or_else(|e| e.report("switchd")),
+        },
     }
 }
 

@@ -7,13 +7,19 @@ pub mod render;
 
 use crate::plan::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use crate::run;
+use clap::{CommandFactory, Parser, Subcommand};
 use flags::Raw;
 use std::process::ExitCode;
 
 /// A layer-2/3 switch with NAT in user space: docker0 without the kernel's bridge and netfilter.
 #[derive(Parser, Debug)]
-#[command(name = "switchd", version, max_term_width = 100)]
+#[command(
+    name = "switchd",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Switchd {
     /// The daemon's flags.
     #[command(flatten)]
@@ -21,6 +27,19 @@ pub struct Switchd {
     /// TOML file with the same names; a flag wins over the file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<std::path::PathBuf>,
+    /// Something else than the daemon.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What `switchd` does besides being the daemon.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a command in a namespace of its own behind a switch, as docker run does.
+    Run(run::Args),
+    /// The first steps of such a command's process.
+    #[command(name = "__inside", hide = true)]
+    Inside(run::InsideArgs),
 }
 
 /// What the words of a command line ask for.

@@ -1,0 +1,196 @@
+//! A switch for the life of one command: the first free `swN`, the first free /24 of 10.0.0.0/8.
+//!
+//! Several commands may start at the same moment. An abstract socket of the host namespace, held
+//! from the look around until the switch has its interface and address, makes them take turns;
+//! against everybody else who takes a name meanwhile a second look decides.
+
+use crate::cli::flags::Raw;
+use crate::daemon::Daemon;
+use crate::netlink::{Address, Link, Netlink, Real, Route};
+use crate::plan::validate::{Surroundings, plan};
+use crate::plan::{Failure, Plan};
+use ipnet::Ipv4Net;
+use std::net::Ipv4Addr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often another one may take the name before we do.
+const ATTEMPTS: usize = 16;
+/// How long others may need to bring theirs up before we no longer take turns.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Brings a private switch up.
+///
+/// # Errors
+/// What the system refused, or no free network.
+pub fn start() -> Result<Daemon, Failure> {
+    let here = Surroundings::current();
+    let _turn = take_turn();
+    let mut choice = look()?;
+    for _ in 1..ATTEMPTS {
+        let refused = match Daemon::start(private_plan(&choice, &here)?) {
+            Ok(daemon) => return Ok(daemon),
+            Err(e) => e,
+        };
+        let next = look()?;
+        if next == choice {
+            // Nobody took anything: it is refused for another reason.
+            return Err(refused);
+        }
+        choice = next;
+    }
+    Daemon::start(private_plan(&choice, &here)?)
+}
+
+type Choice = (String, Ipv4Net);
+
+fn private_plan((bridge, subnet): &Choice, here: &Surroundings) -> Result<Plan, Failure> {
+    let raw = Raw {
+        bridge: Some(bridge.clone()),
+        subnet: Some(subnet.to_string()),
+        control: Some(control(here).display().to_string()),
+        log: Some("text/warn".to_owned()),
+        ..Raw::default()
+    };
+    plan(&raw, here)
+}
+
+/// A socket beside the daemon's, or in the directory for temporary files.
+fn control(here: &Surroundings) -> PathBuf {
+    let name = format!("switchd-run-{}.sock", std::process::id());
+    let beside = here
+        .control()
+        .ok()
+        .map(|daemon| daemon.with_file_name(&name));
+    beside.unwrap_or_else(|| std::env::temp_dir().join(name))
+}
+
+fn take_turn() -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name("switchd-run-turn").ok()?;
+    let start = Instant::now();
+    while start.elapsed() < TURN {
+        if let Ok(held) = UnixListener::bind_addr(&name) {
+            return Some(held);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
+fn look() -> Result<Choice, Failure> {
+    let mut netlink = Real::new()
+        .map_err(|e| Failure::Refused(format!("cannot look at the host's interfaces: {e}")))?;
+    let links = netlink.links().map_err(Failure::refused)?;
+    let addresses = netlink.addresses().map_err(Failure::refused)?;
+    let routes = netlink.routes().map_err(Failure::refused)?;
+    let name = free_name(&links);
+    let subnet = free_subnet(&addresses, &routes).ok_or_else(|| {
+        Failure::refused("no /24 of 10.0.0.0/8 is free of routes and addresses of this host")
+    })?;
+    Ok((name, subnet))
+}
+
+fn free_name(links: &[Link]) -> String {
+    let mut n = 0u32;
+    loop {
+        let name = format!("sw{n}");
+        if !links.iter().any(|l| l.name == name) {
+            return name;
+        }
+        n += 1;
+    }
+}
+
+fn free_subnet(addresses: &[Address], routes: &[Route]) -> Option<Ipv4Net> {
+    let taken = addresses.iter().map(|a| Route {
+        dst: a.ip,
+        prefix: a.prefix.max(1),
+        gateway: None,
+        index: None,
+    });
+    let taken: Vec<Route> = taken.chain(routes.iter().copied()).collect();
+    (0..=u16::MAX)
+        .map(|n| Ipv4Addr::from_bits((10 << 24) | (u32::from(n) << 8)))
+        .find(|net| !taken.iter().any(|r| r.overlaps(*net, 24)))
+        .and_then(|net| Ipv4Net::new(net, 24).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(name: &str) -> Link {
+        Link {
+            name: name.into(),
+            ..Link::default()
+        }
+    }
+
+    fn route(dst: [u8; 4], prefix: u8) -> Route {
+        Route {
+            dst: dst.into(),
+            prefix,
+            gateway: None,
+            index: Some(2),
+        }
+    }
+
+    #[test]
+    fn the_first_free_name() {
+        assert_eq!(free_name(&[link("lo"), link("sw1")]), "sw0");
+        assert_eq!(free_name(&[link("sw0"), link("sw1"), link("sw3")]), "sw2");
+    }
+
+    #[test]
+    fn the_first_free_network() {
+        let first = |addresses: &[Address], routes: &[Route]| {
+            free_subnet(addresses, routes).map(|n| n.to_string())
+        };
+        let text = |s: &str| Some(s.to_owned());
+        assert_eq!(first(&[], &[]), text("10.0.0.0/24"));
+        let default = route([0, 0, 0, 0], 0);
+        assert_eq!(first(&[], &[default]), text("10.0.0.0/24"));
+        assert_eq!(first(&[], &[route([10, 0, 0, 0], 23)]), text("10.0.2.0/24"));
+        assert_eq!(
+            first(&[], &[route([10, 0, 0, 77], 32)]),
+            text("10.0.1.0/24")
+        );
+        assert_eq!(first(&[], &[route([10, 0, 0, 0], 16)]), text("10.1.0.0/24"));
+        assert_eq!(first(&[], &[route([10, 0, 0, 0], 8)]), None);
+        let address = Address {
+            index: 1,
+            ip: [10, 0, 0, 9].into(),
+            prefix: 32,
+        };
+        assert_eq!(first(&[address], &[]), text("10.0.1.0/24"));
+    }
+
+    #[test]
+    fn a_choice_becomes_a_plan() {
+        let here = Surroundings {
+            cores: 2,
+            euid: 0,
+            runtime_dir: None,
+        };
+        let choice = ("sw3".to_owned(), "10.0.7.0/24".parse().unwrap());
+        let plan = private_plan(&choice, &here).unwrap();
+        assert_eq!(plan.network.bridge.as_str(), "sw3");
+        assert_eq!(plan.network.gateway, Ipv4Addr::new(10, 0, 7, 1));
+        assert!(
+            plan.control
+                .ends_with(format!("switchd-run-{}.sock", std::process::id()))
+        );
+        let nowhere = Surroundings {
+            euid: 1_000,
+            ..here
+        };
+        assert!(
+            private_plan(&choice, &nowhere)
+                .unwrap()
+                .control
+                .is_absolute()
+        );
+    }
+}
