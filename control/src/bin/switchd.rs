@@ -1,9 +1,9 @@
 //! `switchd`: the daemon.
 
 use control::cli::{Command, Parsed, Switchd, parse};
-use control::{daemon, run};
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
+use control::{daemon, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

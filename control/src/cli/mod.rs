@@ -6,8 +6,8 @@ pub mod flags;
 pub mod render;
 
 use crate::plan::Failure;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::run;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use flags::Raw;
 use std::process::ExitCode;

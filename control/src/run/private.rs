@@ -30,7 +30,9 @@ pub fn start() -> Result<Daemon, Failure> {
     let _turn = take_turn();
     let mut choice = look()?;
     for _ in 1..ATTEMPTS {
-        let refused = match Daemon::start(private_plan(&choice, &here)?) {
+        let plan = private_plan(&choice, &here)?;
+        plan.log.install();
+        let refused = match Daemon::start(plan) {
             Ok(daemon) => return Ok(daemon),
             Err(e) => e,
         };
