@@ -31,9 +31,9 @@ impl Instant {
         Tick((self.0 / 1_000_000) as u32)
     }
 
-    /// Whole seconds modulo 2^16, for decisions that hold for minutes.
-    pub const fn second(self) -> u16 {
-        (self.0 / 1_000_000_000) as u16
+    /// Eighths of a second modulo 2^16 (2.3 hours), for decisions that hold for minutes.
+    pub const fn eighth(self) -> u16 {
+        (self.0 / 125_000_000) as u16
     }
 
     /// Time since `earlier`, zero if `earlier` is later.

@@ -126,6 +126,13 @@ impl Conntrack {
             .unwrap_or(0)
     }
 
+    /// Whether the record's time is over, or it was idle for so long that the end of a cached
+    /// decision ([`crate::flow::Forward::valid_at`]) can't be told.
+    #[inline]
+    pub fn too_old_for_a_hit(&self, r: &Record, now: Tick) -> bool {
+        now.since(r.last_seen()) >= self.timeout_ms(r.state.load(Relaxed)).min(3_600_000)
+    }
+
     /// Whether the record's time is over. Looked at on every hit, so that behaviour does not
     /// depend on when a wheel turns.
     #[inline]

@@ -50,17 +50,17 @@ pub struct Forward {
     pub l4_delta: u16,
     /// Delta of a partial L4 checksum (addresses only).
     pub partial_delta: u16,
-    /// Second (modulo 2^16) at which the FDB entry or the neighbour that this rests on has to be
-    /// looked at again.
+    /// Eighth of a second (see `Instant::eighth`) at which the FDB entry or the neighbour that
+    /// this rests on has to be looked at again.
     pub until: u16,
 }
 
 impl Forward {
-    /// Whether `second` is before the decision's end; spans of up to 9 hours are told apart, and
-    /// no record lives idle for longer than 2 hours by default.
+    /// Whether `eighth` is before the decision's end; spans of up to 68 minutes are told apart, so
+    /// a record that was idle for an hour is to be decided anew whatever this says.
     #[inline]
-    pub const fn valid_at(&self, second: u16) -> bool {
-        self.until.wrapping_sub(second).wrapping_sub(1) < 0x7fff
+    pub const fn valid_at(&self, eighth: u16) -> bool {
+        self.until.wrapping_sub(eighth).wrapping_sub(1) < 0x7fff
     }
 }
 
@@ -76,7 +76,7 @@ struct KeyCell {
 struct ForwardCell {
     /// MAC in the low 48 bits, egress port in the high 16.
     place: AtomicU64,
-    /// ip, l4, partial deltas and the last second, 16 bits each.
+    /// ip, l4, partial deltas and `until`, 16 bits each.
     deltas: AtomicU64,
 }
 

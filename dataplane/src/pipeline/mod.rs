@@ -302,8 +302,8 @@ fn hit(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, id: RecordId, dir: Dir) -
     let tick = c.now.tick();
     let f = r.forward(dir);
     if r.generation(dir).load(Acquire) != c.sw.generation()
-        || !f.valid_at(c.now.second())
-        || ct.expired(r, tick)
+        || !f.valid_at(c.now.eighth())
+        || ct.too_old_for_a_hit(r, tick)
         || p.wire_len > u32::from(c.mtu_of(f.egress))
     {
         return None;

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 /// Where a packet goes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hop {
-    /// To this MAC by this port; good until that second (see `Instant::second`).
+    /// To this MAC by this port; good until then (see `Instant::eighth`).
     To(PortId, Mac, u16),
     /// The neighbour's MAC is known, the port behind which it is has been forgotten.
     Flood(Mac),
@@ -56,8 +56,8 @@ impl Ctx<'_> {
     }
 
     fn until(&self, ms: u32) -> u16 {
-        // Rounded down, and never more than an hour ahead: the end is compared modulo 2^16 s.
-        (self.now + std::time::Duration::from_millis(u64::from(ms.min(3_600_000)))).second()
+        // Rounded down, and at most an hour ahead: the end is compared modulo 2^16.
+        (self.now + std::time::Duration::from_millis(u64::from(ms.min(3_600_000)))).eighth()
     }
 
     /// Sends an ARP request for `ip`, to one MAC or to all. From inside `sw0` is left out: its own
