@@ -88,7 +88,14 @@ pub fn run(args: &Args) -> ExitCode {
 /// What can be said about the words alone.
 fn check(args: &Args) -> Result<Vec<Published>, Failure> {
     let of = |text: &String| Published::parse(text).map_err(|e| Failure::Usage(format!("-p: {e}")));
-    let published = args.publish.iter().map(of).collect::<Result<_, _>>()?;
+    let published: Vec<Published> = args.publish.iter().map(of).collect::<Result<_, _>>()?;
+    for (i, new) in published.iter().enumerate() {
+        if let Some(old) = published.iter().take(i).find(|old| old.overlaps(new)) {
+            return Err(Failure::Usage(format!(
+                "-p: {new} and {old} have a host port in common: it can be published once"
+            )));
+        }
+    }
     if args.net == Net::Host && (args.ip.is_some() || args.name.is_some()) {
         return Err(Failure::usage(
             "--ip and --name need a namespace: leave --net host out",

@@ -10,10 +10,11 @@ use crate::netlink::{Address, Link, Netlink, Real, Route};
 use crate::plan::validate::{Surroundings, plan};
 use crate::plan::{Failure, Plan};
 use ipnet::Ipv4Net;
+use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
-use std::path::PathBuf;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often another one may take the name before we do.
@@ -28,6 +29,9 @@ const TURN: Duration = Duration::from_secs(10);
 pub fn start() -> Result<Daemon, Failure> {
     let here = Surroundings::current();
     let _turn = take_turn();
+    if let Some(dir) = control(&here).parent() {
+        sweep(dir);
+    }
     let mut choice = look()?;
     for _ in 1..ATTEMPTS {
         let plan = private_plan(&choice, &here)?;
@@ -46,6 +50,10 @@ pub fn start() -> Result<Daemon, Failure> {
     Daemon::start(private_plan(&choice, &here)?)
 }
 
+/// Names of the control sockets: the process id stands between.
+const PREFIX: &str = "switchd-run-";
+const SUFFIX: &str = ".sock";
+
 type Choice = (String, Ipv4Net);
 
 fn private_plan((bridge, subnet): &Choice, here: &Surroundings) -> Result<Plan, Failure> {
@@ -61,12 +69,29 @@ fn private_plan((bridge, subnet): &Choice, here: &Surroundings) -> Result<Plan, 
 
 /// A socket beside the daemon's, or in the directory for temporary files.
 fn control(here: &Surroundings) -> PathBuf {
-    let name = format!("switchd-run-{}.sock", std::process::id());
+    let name = format!("{PREFIX}{}{SUFFIX}", std::process::id());
     let beside = here
         .control()
         .ok()
         .map(|daemon| daemon.with_file_name(&name));
     beside.unwrap_or_else(|| std::env::temp_dir().join(name))
+}
+
+/// Removes the sockets of private switches that were killed. A socket that stands at its path is
+/// listened on from its first moment, so one that refuses has lost its process.
+fn sweep(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(PREFIX)
+            && name.ends_with(SUFFIX)
+            && UnixStream::connect(entry.path())
+                .is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+        {
+            // Nobody needs it; if it can't be removed it does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn take_turn() -> Option<UnixListener> {
@@ -167,6 +192,20 @@ mod tests {
             prefix: 32,
         };
         assert_eq!(first(&[address], &[]), text("10.0.1.0/24"));
+    }
+
+    #[test]
+    fn sockets_of_the_dead_are_removed_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        drop(UnixListener::bind(path("switchd-run-1.sock")).unwrap());
+        let _alive = UnixListener::bind(path("switchd-run-2.sock")).unwrap();
+        drop(UnixListener::bind(path("other.sock")).unwrap());
+        std::fs::write(path("switchd-run-3.txt"), "").unwrap();
+        sweep(dir.path());
+        let left = |name| path(name).exists();
+        assert!(!left("switchd-run-1.sock"));
+        assert!(left("switchd-run-2.sock") && left("other.sock") && left("switchd-run-3.txt"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `-p` as docker writes it: `[HOST_IP:]PORT[-END]:CONTAINER_PORT[-END][/tcp|udp]`.
 
 use crate::plan::spec::{SpecError, address, publication};
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// How it is written.
@@ -11,7 +12,11 @@ pub const SHAPE: &str = "[HOST_IP:]PORT[-END]:CONTAINER_PORT[-END][/tcp|udp], as
 pub struct Published {
     host: String,
     container: String,
-    proto: String,
+    proto: &'static str,
+    /// The local address; `None`: any.
+    host_ip: Option<Ipv4Addr>,
+    first: u16,
+    last: u16,
 }
 
 impl Published {
@@ -27,7 +32,8 @@ impl Published {
         };
         let (ports, proto) = match spec.rsplit_once('/') {
             None => (spec, "tcp"),
-            Some((ports, proto @ ("tcp" | "udp"))) => (ports, proto),
+            Some((ports, "tcp")) => (ports, "tcp"),
+            Some((ports, "udp")) => (ports, "udp"),
             Some((_, other)) => {
                 return Err(SpecError::Protocol {
                     text: other.to_owned(),
@@ -36,12 +42,9 @@ impl Published {
             }
         };
         let (host, container) = ports.rsplit_once(':').ok_or_else(shape)?;
-        let outside = match host.rsplit_once(':') {
-            None => host,
-            Some((ip, outside)) => {
-                address(ip, spec)?;
-                outside
-            }
+        let (host_ip, outside) = match host.rsplit_once(':') {
+            None => (None, host),
+            Some((ip, outside)) => (Some(address(ip, spec)?), outside),
         };
         let (first, last) = publication::range(outside, spec)?;
         let (port, end) = publication::range(container, spec)?;
@@ -55,13 +58,31 @@ impl Published {
         Ok(Published {
             host: host.to_owned(),
             container: container.to_owned(),
-            proto: proto.to_owned(),
+            proto,
+            host_ip: host_ip.filter(|ip| !ip.is_unspecified()),
+            first,
+            last,
         })
+    }
+
+    /// Whether both claim a common port of a common local address.
+    pub fn overlaps(&self, other: &Published) -> bool {
+        let hosts = match (self.host_ip, other.host_ip) {
+            (Some(a), Some(b)) => a == b,
+            _ => true,
+        };
+        hosts && self.proto == other.proto && self.first <= other.last && other.first <= self.last
     }
 
     /// The same in the words of `--ports`, for a container that has its address.
     pub fn to(&self, ip: Ipv4Addr) -> String {
         format!("{}:{ip}:{}/{}", self.host, self.container, self.proto)
+    }
+}
+
+impl fmt::Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.host, self.container, self.proto)
     }
 }
 

@@ -33,6 +33,8 @@ fn wrong_words_are_usage_errors() {
     for (words, said) in [
         ("-p 5000 -- x", "-p: '5000'"),
         ("-p 1-2:1-3 -- x", "-p:"),
+        ("-p 80:80 -p 79-81:1-3 -- x", "in common"),
+        ("-p 127.0.0.1:80:80 -p 80:81 -- x", "in common"),
         ("--net host --ip 10.0.0.9 -- x", "--net host"),
         ("--net host --name web -- x", "--net host"),
         ("--name a/b -- x", "--name:"),
@@ -47,6 +49,12 @@ fn wrong_words_are_usage_errors() {
         let e = check(&line.args).unwrap_err();
         assert_eq!(e.code(), 2);
         assert!(e.to_string().contains(said), "{e}");
+    }
+    for fine in [
+        "-p 80:80 -p 80:80/udp -- x",
+        "-p 127.0.0.1:80:1 -p 127.0.0.2:80:2 -- x",
+    ] {
+        check(&args(fine)).unwrap();
     }
     let e = with_ip("pid:7".into(), Some(Ipv4Addr::LOCALHOST)).unwrap_err();
     assert_eq!(e.code(), 2);
