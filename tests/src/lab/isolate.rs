@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Pid, geteuid, getpgrp};
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -122,7 +122,10 @@ fn inside(body: impl FnOnce()) {
     // Also when the process that waits for this one is gone.
     std::thread::spawn(|| {
         std::thread::sleep(LIMIT);
-        eprintln!("LAB: the scenario took longer than {LIMIT:?}");
+        eprintln!(
+            "LAB: the scenario took longer than {LIMIT:?}\n{}",
+            where_all_hang()
+        );
         let _ = killpg(getpgrp(), Signal::SIGKILL);
     });
     prepare().expect("an empty /run and a loopback interface");
@@ -132,6 +135,37 @@ fn inside(body: impl FnOnce()) {
     }
     body();
     println!("{PASSED}");
+}
+
+/// What each thread of each process of this group waits for in the kernel.
+fn where_all_hang() -> String {
+    let mut out = String::new();
+    let read = |p: &Path| fs::read_to_string(p).unwrap_or_default();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let stat = read(&process.path().join("stat"));
+        // pid (comm) state ppid pgrp: proc_pid_stat(5).
+        let group = stat
+            .rsplit(')')
+            .next()
+            .and_then(|r| r.split_whitespace().nth(2));
+        if group != Some(&getpgrp().to_string()) {
+            continue;
+        }
+        for thread in fs::read_dir(process.path().join("task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let (comm, wchan) = (thread.path().join("comm"), thread.path().join("wchan"));
+            out += &format!(
+                "{} {} {}\n",
+                thread.path().display(),
+                read(&comm).trim(),
+                read(&wchan)
+            );
+        }
+    }
+    out
 }
 
 /// This program again, for one test.
@@ -256,5 +290,6 @@ fn skip(name: &str, why: &str) {
     if std::env::var_os(USER).is_some() {
         println!("{SKIPPED}{why}");
     }
-    eprintln!("SKIPPED {name}: {why}");
+    // Written by hand, because what `eprintln!` prints in a test that passes is not shown.
+    let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
 }

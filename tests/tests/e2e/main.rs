@@ -2,3 +2,7 @@
 //! Each test is a scenario of its own, see `switchd_tests::lab`.
 
 mod harness;
+mod lifecycle;
+mod localhost;
+mod traffic;
+mod workers;

@@ -1,0 +1,147 @@
+//! Two workers on real TAPs share the connections.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+use switchd_tests::lab::tcp::{carries, exchange, pair};
+use switchd_tests::lab::world::{OUTSIDE, UPLINK, at};
+use switchd_tests::lab::{World, WorldSpec};
+use switchd_tests::scenario;
+
+const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
+fn two() -> World {
+    World::new(&WorldSpec {
+        workers: 2,
+        ..WorldSpec::default()
+    })
+}
+
+scenario!(sixteen_flows_move_both_workers_counters, || {
+    let w = two();
+    let server = w.out.listen(ANY, 8080);
+    let before = w.daemon.stats();
+    for _ in 0..16 {
+        exchange(&w.c[0], at(OUTSIDE, 8080), &server, 100_000);
+    }
+    let after = w.daemon.stats();
+    assert_eq!(after.workers.len(), 2);
+    for (n, (a, b)) in after.workers.iter().zip(&before.workers).enumerate() {
+        assert!(
+            a.rx > b.rx && a.tx > b.tx && a.hits > b.hits,
+            "worker {n}: {b:?} to {a:?}"
+        );
+    }
+    w.finish();
+});
+
+/// Forty connections from a container to the outside, idle for five seconds. The server speaks
+/// first then, when the kernel has long forgotten which queue the flow belongs to.
+fn server_speaks_first(w: &World, while_idle: impl FnOnce()) {
+    let server = w.out.listen(ANY, 8080);
+    let connections: Vec<_> = (0..40)
+        .map(|_| pair(&w.c[0], at(OUTSIDE, 8080), &server))
+        .collect();
+    for (c, s) in &connections {
+        assert_eq!(s.peer_addr().unwrap().ip(), UPLINK);
+        carries(c, s, "hello").unwrap();
+    }
+    let idle_until = std::time::Instant::now() + Duration::from_secs(5);
+    while_idle();
+    std::thread::sleep(idle_until.saturating_duration_since(std::time::Instant::now()));
+    let before = w.daemon.stats();
+    for (_, s) in &connections {
+        (&*s).write_all(b"are you there?").unwrap();
+    }
+    for (n, (c, s)) in connections.iter().enumerate() {
+        c.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+        let mut got = [0; 14];
+        std::io::Read::read_exact(&mut &*c, &mut got)
+            .unwrap_or_else(|e| panic!("connection {n}: {e}"));
+        assert_eq!(&got, b"are you there?");
+        carries(c, s, "yes").unwrap();
+    }
+    let after = w.daemon.stats();
+    assert_eq!(after.total.drops, before.total.drops, "{:?}", after.drops);
+}
+
+scenario!(
+    forty_idle_connections_are_spoken_to_by_the_server_first,
+    || {
+        let w = two();
+        server_speaks_first(&w, || {});
+        w.finish();
+    }
+);
+
+/// 12,000 UDP flows: each of 100 sockets inside speaks to each of 120 outside.
+struct Flows {
+    inside: Vec<UdpSocket>,
+    outside: Vec<UdpSocket>,
+}
+
+impl Flows {
+    const INSIDE: usize = 100;
+    const OUTSIDE: usize = 120;
+
+    fn open(w: &World) -> Flows {
+        let sockets = |ns: &switchd_tests::lab::Ns, n| (0..n).map(|_| ns.udp(ANY, 0)).collect();
+        Flows {
+            inside: sockets(&w.c[0], Flows::INSIDE),
+            outside: sockets(&w.out, Flows::OUTSIDE),
+        }
+    }
+
+    /// Everyone inside speaks to everyone outside; whom each one outside heard.
+    fn there(&self) -> Vec<Vec<SocketAddr>> {
+        let mut heard = vec![Vec::new(); Flows::OUTSIDE];
+        for (to, heard) in self.outside.iter().zip(&mut heard) {
+            let at = at(OUTSIDE, to.local_addr().unwrap().port());
+            for from in &self.inside {
+                from.send_to(b"there", at).unwrap();
+            }
+            let mut buffer = [0; 16];
+            for n in 0..Flows::INSIDE {
+                let (len, from) = to
+                    .recv_from(&mut buffer)
+                    .unwrap_or_else(|e| panic!("{n} of {} came: {e}", Flows::INSIDE));
+                assert_eq!((&buffer[..len], from.ip()), (&b"there"[..], UPLINK.into()));
+                heard.push(from);
+            }
+        }
+        heard
+    }
+
+    /// Everyone outside answers; all of it has to come.
+    fn back(&self, heard: &[Vec<SocketAddr>]) {
+        for (from, heard) in self.outside.iter().zip(heard) {
+            for to in heard {
+                from.send_to(b"back", *to).unwrap();
+            }
+            let mut buffer = [0; 16];
+            for to in &self.inside {
+                let (len, _) = to
+                    .recv_from(&mut buffer)
+                    .expect("an answer for each socket");
+                assert_eq!(&buffer[..len], b"back");
+            }
+        }
+    }
+}
+
+scenario!(the_same_with_twelve_thousand_flows_live, || {
+    let w = two();
+    let flows = Flows::open(&w);
+    let mut heard = Vec::new();
+    server_speaks_first(&w, || heard = flows.there());
+    let status: control::api::types::Status = w.daemon.get("/v1/status");
+    assert!(
+        status.connections >= 12_000,
+        "{} connections are tracked",
+        status.connections
+    );
+    let before = w.daemon.stats().total.drops;
+    flows.back(&heard);
+    assert_eq!(w.daemon.stats().total.drops, before);
+    w.finish();
+});
