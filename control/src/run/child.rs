@@ -84,29 +84,26 @@ impl Child {
         self.pid
     }
 
-    /// Lets it become the command, with `resolv` in the place of its resolv.conf.
+    /// Lets it become the command, with `resolv` in the place of its resolv.conf. Whether it
+    /// could is known when it ends, see [`Child::ended`]: a process that cannot run its command
+    /// ends at once.
+    pub fn start(&mut self, resolv: Option<&str>) {
+        if let Some(stream) = &mut self.stream {
+            // An error: it was killed, and whoever waits for it will see that.
+            let _ = writeln!(stream, "go {}", resolv.unwrap_or_default());
+        }
+    }
+
+    /// To be called when it has ended and was waited for.
     ///
     /// # Errors
-    /// The command can't be run. The process has ended then and was waited for.
-    pub fn start(mut self, resolv: Option<&str>) -> Result<Pid, NotStarted> {
-        let pid = self.pid;
-        let told = match &mut self.stream {
-            Some(stream) => writeln!(stream, "go {}", resolv.unwrap_or_default())
-                // Finding the program may take its time, on a slow file system.
-                .and_then(|()| stream.set_read_timeout(None)),
-            None => Ok(()),
-        };
-        let said = match told {
-            Ok(()) => self.hear()?,
-            Err(_) => String::new(),
-        };
-        if said.is_empty() {
-            // Either it runs now, or it was killed: whoever waits for it will see which.
-            self.stream = None;
-            self.pid = Pid::from_raw(0);
-            return Ok(pid);
+    /// It ended because the command can't be run.
+    pub fn ended(mut self) -> Result<(), NotStarted> {
+        self.pid = Pid::from_raw(0);
+        match self.hear()?.as_str() {
+            "" => Ok(()),
+            said => Err(explain(said, &self.program)),
         }
-        Err(self.failure(&said))
     }
 
     /// The connection of our own child, and of no other process that found the name.

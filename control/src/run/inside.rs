@@ -1,15 +1,14 @@
 //! The first steps of the command's process: `switchd __inside`, which becomes the command.
 //!
 //! `switchd run` starts itself again in this part, so that the namespace can be made without code
-//! between fork and exec. The two talk over an abstract socket (unix(7)); both ends are closed on
-//! exec, so its end tells the parent that the command runs.
+//! between fork and exec. The two talk over an abstract socket (unix(7)), whose ends are closed
+//! on exec.
 //!
 //! | who | says | when |
 //! |---|---|---|
 //! | inside | `ready` | in its namespaces, `lo` up |
 //! | parent | `go`, a file for resolv.conf or nothing | attached and published |
-//! | inside | (end of file) | the command runs |
-//! | inside | `failed` stage errno | it doesn't |
+//! | inside | `failed` stage errno | the command can't be run; it ends |
 //!
 //! Should switchd be killed, the command gets SIGTERM (`PR_SET_PDEATHSIG`): without its switch it
 //! would be cut off. It may clean up, and its namespace ends with its last process.
@@ -74,7 +73,6 @@ type Failed = (&'static str, io::Error);
 
 fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Failed> {
     let at = |stage| move |e: nix::errno::Errno| (stage, io::Error::from(e));
-    signals::unblock().map_err(at("signals"))?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(at("signals"))?;
     match &args.netns {
         None => unshare(CloneFlags::CLONE_NEWNET).map_err(at("netns"))?,
@@ -106,6 +104,8 @@ fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Fail
     let Some((program, rest)) = args.command.split_first() else {
         return Err(("exec", io::ErrorKind::NotFound.into()));
     };
+    // Until here Ctrl-C and Ctrl-Z only waited: so that neither finds things half-made.
+    signals::unblock().map_err(at("signals"))?;
     Err(("exec", Command::new(program).args(rest).exec()))
 }
 

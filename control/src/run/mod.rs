@@ -147,7 +147,7 @@ fn bridged(args: &Args, published: &[Published]) -> Result<u8, NotStarted> {
     })?;
     // Dropped in reverse: first the ports, then the interface, then the switch, then the name.
     let name = args.name.as_deref().map(Named::make).transpose()?;
-    let child = Child::spawn(&args.command, args.name.as_deref())?;
+    let mut child = Child::spawn(&args.command, args.name.as_deref())?;
 
     let control = match &args.control {
         Some(path) => Some(path.clone()),
@@ -181,11 +181,12 @@ fn bridged(args: &Args, published: &[Published]) -> Result<u8, NotStarted> {
             None
         }
     };
-    let pid = child.start(resolv)?;
-    let code = signals.accompany(pid);
+    child.start(resolv);
+    let code = signals.accompany(child.pid());
+    let ended = child.ended();
     drop(made);
     drop(name);
-    Ok(code)
+    ended.map(|()| code)
 }
 
 /// The words of `--attach`, checked as those.
