@@ -10,8 +10,8 @@ use dataplane::nat::{NatReport, Publication, PublishError};
 use dataplane::neigh::NeighReport;
 use dataplane::slow::{Config, PortSpec, UplinkConfig};
 use dataplane::worker::{AddPortError, Event, PortReport, Runtime};
-use std::fs::File;
-use std::io::{self, Read};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -41,9 +41,9 @@ impl Workers {
     /// Starts the workers of a plan, without ports and rules.
     ///
     /// # Errors
-    /// When the system gives no threads, descriptors or random bytes.
+    /// When the system gives no threads or descriptors.
     pub fn start(plan: &Plan) -> io::Result<Workers> {
-        let config = config(plan, secret()?);
+        let config = config(plan, secret());
         let origin = std::time::Instant::now();
         let clock = Arc::new(move || {
             Instant(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
@@ -156,13 +156,8 @@ pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
     }
 }
 
-/// Random numbers of the kernel, for the hashes of tables that strangers fill.
-fn secret() -> io::Result<[u64; 3]> {
-    let mut bytes = [0u8; 24];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let mut key = [0u64; 3];
-    for (k, b) in key.iter_mut().zip(bytes.chunks_exact(8)) {
-        *k = b.iter().fold(0, |n, b| (n << 8) | u64::from(*b));
-    }
-    Ok(key)
+/// A secret for the hashes of tables that strangers fill: the standard library's hashers are
+/// keyed with random numbers of the kernel, and need no file for it.
+fn secret() -> [u64; 3] {
+    [0u8, 1, 2].map(|n| RandomState::new().hash_one(n))
 }

@@ -46,6 +46,7 @@ pub struct ControlSocket {
     listener: UnixListener,
     id: (u64, u64),
     made_dir: Option<PathBuf>,
+    took_over: bool,
 }
 
 impl ControlSocket {
@@ -65,7 +66,7 @@ impl ControlSocket {
         let made_dir = make_dir(&dir).map_err(io("make the directory", &dir))?;
         let taken = (|| {
             let _lock = lock(&dir)?;
-            check_free(path)?;
+            let took_over = check_free(path)?;
             let private = dir.join(format!(".{}", std::process::id()));
             let inside = private.join("s");
             // What an earlier process with this id left behind.
@@ -81,18 +82,19 @@ impl ControlSocket {
                     .map_err(io("protect", path))?;
                 let meta = fs::symlink_metadata(&inside).map_err(io("look at", path))?;
                 fs::rename(&inside, path).map_err(io("make", path))?;
-                Ok((listener, (meta.dev(), meta.ino())))
+                Ok((listener, (meta.dev(), meta.ino()), took_over))
             })();
             let _ = fs::remove_file(&inside);
             let _ = fs::remove_dir(&private);
             bound
         })();
         match taken {
-            Ok((listener, id)) => Ok(ControlSocket {
+            Ok((listener, id, took_over)) => Ok(ControlSocket {
                 path: path.to_owned(),
                 listener,
                 id,
                 made_dir,
+                took_over,
             }),
             Err(e) => {
                 if let Some(dir) = made_dir {
@@ -106,6 +108,11 @@ impl ControlSocket {
     /// The path.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a daemon that was killed had left its socket here.
+    pub fn took_over(&self) -> bool {
+        self.took_over
     }
 
     /// The listener once more, non-blocking.
@@ -165,10 +172,10 @@ fn lock(dir: &Path) -> Result<Flock<File>, SocketError> {
     }
 }
 
-/// Whether the path can be taken: nothing there, or a socket that nobody listens on.
-fn check_free(path: &Path) -> Result<(), SocketError> {
+/// Whether the path can be taken: nothing there (false), or a socket that nobody listens on (true).
+fn check_free(path: &Path) -> Result<bool, SocketError> {
     match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => {
             return Err(SocketError::Io {
                 what: "look at",
@@ -183,14 +190,8 @@ fn check_free(path: &Path) -> Result<(), SocketError> {
     }
     match UnixStream::connect(path) {
         Ok(_) => Err(SocketError::InUse(path.to_owned())),
-        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
-            tracing::info!(
-                "taking over {}, left by a daemon that was killed",
-                path.display()
-            );
-            Ok(())
-        }
-        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => Ok(true),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(SocketError::Io {
             what: "ask who has",
             path: path.to_owned(),
@@ -222,6 +223,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s.sock");
         let first = ControlSocket::bind(&path).unwrap();
+        assert!(!first.took_over());
         let e = ControlSocket::bind(&path).unwrap_err();
         assert!(matches!(e, SocketError::InUse(_)), "{e}");
         assert!(path.exists(), "the refused one removes nothing");
@@ -230,6 +232,7 @@ mod tests {
         // A killed daemon leaves the file without a listener.
         drop(UnixListener::bind(&path).unwrap());
         let second = ControlSocket::bind(&path).unwrap();
+        assert!(second.took_over());
         assert!(UnixStream::connect(&path).is_ok());
         // Somebody else's socket at the path is not removed at the end.
         fs::remove_file(&path).unwrap();

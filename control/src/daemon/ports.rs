@@ -47,6 +47,13 @@ impl Shared {
         let mut state = self.state();
         let planned = validate::complete(&spec, &mut state.addresses).map_err(unfit)?;
         let id = self.attach_taken(&mut state, &planned)?;
+        let Attach {
+            name,
+            netns,
+            ip,
+            mac,
+        } = &planned;
+        tracing::info!("attached {name}@{netns} {ip} {mac}");
         self.port(&state, id)
     }
 
@@ -110,7 +117,6 @@ impl Shared {
             AddPortError::Full(_) | AddPortError::Worker(_) => ApiError::refused(e),
         })?;
         undo.keep();
-        tracing::info!("attached {} {} {}", attachment.name(), a.ip, a.mac);
         ports.insert(id, attachment);
         Ok(id)
     }

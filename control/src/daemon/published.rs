@@ -15,6 +15,7 @@ impl Shared {
         let p = publication::parse(words).map_err(ApiError::bad)?;
         validate::publication_fits(&p, &self.plan.network).map_err(ApiError::bad)?;
         let id = self.publish_parsed(p)?;
+        tracing::info!("published {p}");
         let shown = self.shown(&self.state(), id);
         shown.ok_or_else(|| ApiError::unknown("the publication is gone"))
     }
@@ -32,7 +33,6 @@ impl Shared {
         });
         let relay = self.listen(&p)?;
         undo.keep();
-        tracing::info!("published {p}");
         let published = Published {
             publication: p,
             relay,

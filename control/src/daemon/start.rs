@@ -25,7 +25,8 @@ impl From<ApiError> for Failure {
     }
 }
 
-/// See [`Daemon::start`]. Each step's value takes it away when a later one fails.
+/// See [`Daemon::start`]. Each step's value takes it away when a later one fails. Nothing is logged
+/// before all have succeeded: a refused start says one sentence and no more.
 pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
     let socket = ControlSocket::bind(&plan.control).map_err(Failure::refused)?;
     let host = match &plan.host_netns {
@@ -33,7 +34,14 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
         None => Netns::current().map_err(Failure::refused)?,
     };
     check_routes(&plan, &host)?;
-    let offload = tested(plan.offload)?;
+    let mut notes = Vec::new();
+    if socket.took_over() {
+        notes.push(format!(
+            "took over {}, left by a daemon that was killed",
+            plan.control.display()
+        ));
+    }
+    let offload = tested(plan.offload, &mut notes)?;
     let workers = Workers::start(&plan)
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
     let relay = relay(&plan, &host)?;
@@ -55,9 +63,10 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
     drop(host);
     match &shared.plan.uplink {
         Some(u) => uplink_port(&shared, u)?,
-        None => tracing::info!(
+        None => notes.push(
             "no uplink: containers reach each other and the host, and nothing reaches or comes \
              from outside"
+                .to_owned(),
         ),
     }
     for a in shared.plan.attach.clone() {
@@ -73,6 +82,15 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
     events::watch(&shared).map_err(|e| Failure::Refused(format!("cannot start a thread: {e}")))?;
     let server = Server::start(socket, shared.clone())
         .map_err(|e| Failure::Refused(format!("cannot serve the control socket: {e}")))?;
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    for a in &shared.plan.attach {
+        tracing::info!("attached {}@{} {} {}", a.name, a.netns, a.ip, a.mac);
+    }
+    for p in &shared.plan.ports {
+        tracing::info!("published {p}");
+    }
     let n = &shared.plan.network;
     tracing::info!(
         "ready: {} {}/{}, {} workers, offload {}, {} attached, {} published, control {}",
@@ -112,7 +130,7 @@ fn check_routes(plan: &Plan, host: &Netns) -> Result<(), Failure> {
 }
 
 /// What of the wanted offloads works on this kernel.
-fn tested(wanted: Offload) -> Result<Offload, Failure> {
+fn tested(wanted: Offload, notes: &mut Vec<String>) -> Result<Offload, Failure> {
     let tap = match wanted {
         Offload::Off => return Ok(Offload::Off),
         Offload::Auto | Offload::On => tap::Offload::AUTO,
@@ -125,9 +143,7 @@ fn tested(wanted: Offload) -> Result<Offload, Failure> {
             found.notes.join("; ")
         )));
     }
-    for note in &found.notes {
-        tracing::info!("{note}");
-    }
+    notes.extend(found.notes);
     let tap::Offload { csum, tso, uso } = found.offload;
     Ok(Offload::Only { csum, tso, uso })
 }
