@@ -4,5 +4,6 @@
 mod harness;
 mod lifecycle;
 mod localhost;
+mod refusals;
 mod traffic;
 mod workers;
