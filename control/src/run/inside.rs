@@ -14,7 +14,8 @@
 //! would be cut off. It may clean up, and its namespace ends with its last process.
 
 use super::{resolv, signals};
-use crate::netlink::{LinkChange, Netlink, Real};
+use crate::attach::loopback_up;
+use crate::netlink::Real;
 use crate::netns::{Netns, NetnsRef};
 use crate::plan::Failure;
 use nix::mount::{MsFlags, mount};
@@ -84,7 +85,8 @@ fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Fail
     // Mounts of the host still appear here, ours never there.
     let slave = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, slave, None::<&str>).map_err(at("mounts"))?;
-    loopback_up().map_err(|e| ("lo", e))?;
+    let lo = Real::new().and_then(|mut nl| loopback_up(&mut nl).map_err(io::Error::other));
+    lo.map_err(|e| ("lo", e))?;
     writeln!(stream, "ready").map_err(|e| ("parent", e))?;
 
     let mut line = String::new();
@@ -107,15 +109,4 @@ fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Fail
     // Until here Ctrl-C and Ctrl-Z only waited: so that neither finds things half-made.
     signals::unblock().map_err(at("signals"))?;
     Err(("exec", Command::new(program).args(rest).exec()))
-}
-
-fn loopback_up() -> io::Result<()> {
-    let mut netlink = Real::new()?;
-    let lo = netlink.link("lo").map_err(io::Error::other)?;
-    let lo = lo.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-    let up = LinkChange {
-        up: Some(true),
-        ..LinkChange::default()
-    };
-    netlink.change_link(lo.index, &up).map_err(io::Error::other)
 }

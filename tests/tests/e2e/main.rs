@@ -5,5 +5,6 @@ mod harness;
 mod lifecycle;
 mod localhost;
 mod refusals;
+mod run;
 mod traffic;
 mod workers;
