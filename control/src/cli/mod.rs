@@ -6,7 +6,7 @@ pub mod flags;
 pub mod render;
 
 use crate::plan::Failure;
-use crate::run;
+use crate::{demo, run};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use flags::Raw;
@@ -37,6 +37,8 @@ pub struct Switchd {
 pub enum Command {
     /// Run a command in a namespace of its own behind a switch, as docker run does.
     Run(run::Args),
+    /// Show Docker's networking with real traffic in namespaces made for it.
+    Demo(demo::Args),
     /// The first steps of such a command's process.
     #[command(name = "__inside", hide = true)]
     Inside(run::InsideArgs),

@@ -53,3 +53,17 @@ fn write(path: &CStr, bytes: &[u8]) -> io::Result<()> {
         }
     }
 }
+
+/// Lets `cmd` get SIGTERM when the thread that starts it ends, so that it does not outlive a
+/// program that was killed (`PR_SET_PDEATHSIG`).
+pub fn end_with_parent(cmd: &mut Command) -> &mut Command {
+    let child = || -> io::Result<()> {
+        // SAFETY: the call takes a number and touches no memory.
+        match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec `child` makes only one async-signal-safe call.
+    unsafe { cmd.pre_exec(child) }
+}

@@ -1,6 +1,7 @@
 //! End to end: the real programs, kernel TCP and UDP, namespaces as host, containers and outside.
 //! Each test is a scenario of its own, see `switchd_tests::lab`.
 
+mod demo;
 mod harness;
 mod lifecycle;
 mod localhost;
