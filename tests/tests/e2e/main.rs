@@ -1,10 +1,13 @@
 //! End to end: the real programs, kernel TCP and UDP, namespaces as host, containers and outside.
 //! Each test is a scenario of its own, see `switchd_tests::lab`.
 
+mod by_hand;
 mod demo;
 mod harness;
+mod icmp;
 mod lifecycle;
 mod localhost;
+mod outputs;
 mod refusals;
 mod run;
 mod traffic;
