@@ -20,11 +20,19 @@ fn every_file_that_the_architecture_names_exists() {
     let text = read("ARCHITECTURE.md");
     let files: Vec<&str> = quoted(&text)
         .into_iter()
-        .filter(|q| q.contains('/') && q.rsplit('.').next().is_some_and(|e| ["rs", "json"].contains(&e)))
+        .filter(|q| {
+            q.contains('/')
+                && q.rsplit('.')
+                    .next()
+                    .is_some_and(|e| ["rs", "json"].contains(&e))
+        })
         .collect();
     assert!(files.len() > 40, "found only {files:?}");
     for f in files {
-        assert!(root().join(f).is_file(), "ARCHITECTURE.md names {f}, which does not exist");
+        assert!(
+            root().join(f).is_file(),
+            "ARCHITECTURE.md names {f}, which does not exist"
+        );
     }
 }
 
@@ -33,10 +41,22 @@ fn each_named_crate_does_its_work_where_the_architecture_says() {
     let text = read("ARCHITECTURE.md");
     let section = text.split("## Where each of the eight").nth(1).unwrap();
     let rows: Vec<&str> = section.lines().filter(|l| l.starts_with("| `")).collect();
-    let named = ["tun-tap", "smoltcp", "etherparse", "crossbeam-channel", "mio", "dashmap", "clap", "criterion"];
+    let named = [
+        "tun-tap",
+        "smoltcp",
+        "etherparse",
+        "crossbeam-channel",
+        "mio",
+        "dashmap",
+        "clap",
+        "criterion",
+    ];
     assert_eq!(rows.len(), named.len());
     for name in named {
-        let row = rows.iter().find(|r| r.starts_with(&format!("| `{name}`"))).unwrap();
+        let row = rows
+            .iter()
+            .find(|r| r.starts_with(&format!("| `{name}`")))
+            .unwrap();
         let file = quoted(row)[1];
         let code = read(file);
         let path = name.replace('-', "_");
@@ -60,8 +80,10 @@ fn the_readme_lists_every_drop_reason_and_no_other() {
             (cells[1].trim_matches('`'), cells[2])
         })
         .collect();
-    let expected: Vec<(&str, &str)> =
-        dataplane::base::Reason::ALL.iter().map(|r| (r.symbol(), r.sentence())).collect();
+    let expected: Vec<(&str, &str)> = dataplane::base::Reason::ALL
+        .iter()
+        .map(|r| (r.symbol(), r.sentence()))
+        .collect();
     assert_eq!(rows, expected);
 }
 

@@ -44,6 +44,8 @@ enum Class {
     Arp,
     /// Stays in the bridge domain.
     Bridged,
+    /// IPv4 to the gateway's address that the switch does not answer itself.
+    Host,
     /// Routed, and an index entry may know it.
     Keyed(FlowKey, u64),
     /// Routed, by the slow path in any case.
@@ -234,6 +236,9 @@ fn classify(sw: &Switch, frame: &mut Frame, role: Role) -> (Parsed, Class) {
     if !to_router {
         return (p, Class::Bridged);
     }
+    if zone == Zone::Inside && p.tuple.dst == sw.cfg.gateway && p.l4 != L4::EchoRequest {
+        return (p, Class::Host);
+    }
     if p.l3 != L3::Ipv4 || p.vid != 0 || p.dst.is_group() {
         return (p, Class::Drop(Reason::NotRouted));
     }
@@ -269,6 +274,10 @@ fn act(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, class: &Class, ingress: P
                 return v;
             }
             bridge::forward(c, p, ingress)
+        }
+        Class::Host => {
+            bridge::learn(c, p, ingress);
+            c.to_host(frame, p, ingress)
         }
         Class::Keyed(key, hash) => {
             if key.zone() == Zone::Inside {

@@ -43,7 +43,12 @@ impl Ctx<'_> {
             ip_id: None,
         };
         if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
-            return self.for_gateway(&mut pkt);
+            // A fragmented request is the host's to put together and answer.
+            let whole = pkt.p.l4_error.is_none() && !pkt.p.has(bits::FRAGMENT);
+            return match whole.then(|| self.echo(&mut pkt, Local::Gateway)).flatten() {
+                Some(v) => v,
+                None => self.to_host(pkt.frame, p, ingress),
+            };
         }
         if let Some(reason) = p.l4_error {
             return Verdict::Drop(reason);
@@ -110,23 +115,32 @@ impl Ctx<'_> {
         Verdict::Drop(Reason::NatClash)
     }
 
-    /// The gateway's address: echo is answered here, everything else is the host's.
-    fn for_gateway(&mut self, pkt: &mut Packet<'_>) -> Verdict {
-        if pkt.p.l4_error.is_none()
-            && !pkt.p.has(bits::FRAGMENT)
-            && let Some(v) = self.echo(pkt, Local::Gateway)
+    /// A packet to the gateway's address that the switch does not answer itself: the host's.
+    pub fn to_host(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId) -> Verdict {
+        if let Some(role) = self.ports.get(ingress).map(|s| s.role)
+            && let Err(reason) = guard::routed(&self.sw.cfg, role, p)
         {
-            return v;
+            return Verdict::Drop(reason);
         }
         match self.ports.host() {
             // From the host to itself: nothing of this comes by a wire.
-            Some(host) if host == pkt.ingress => Verdict::Drop(Reason::SamePort),
+            Some(host) if host == ingress => Verdict::Drop(Reason::SamePort),
             Some(host) => {
-                self.count_input(&pkt.p);
+                self.counters.bridged.add(1);
+                self.count_input(p);
                 Verdict::To(host)
             }
             None => {
-                error::port_unreachable(self, pkt);
+                let (zone, tuple) = (Zone::Inside, p.tuple);
+                let pkt = Packet {
+                    frame,
+                    p: *p,
+                    tuple,
+                    ingress,
+                    zone,
+                    ip_id: None,
+                };
+                error::port_unreachable(self, &pkt);
                 Verdict::Drop(Reason::NotRouted)
             }
         }
