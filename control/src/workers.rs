@@ -9,6 +9,7 @@ use dataplane::l2::FdbReport;
 use dataplane::nat::{NatReport, Publication, PublishError};
 use dataplane::neigh::NeighReport;
 use dataplane::slow::{Config, PortSpec, UplinkConfig};
+pub use dataplane::worker::Tables;
 use dataplane::worker::{AddPortError, Event, PortReport, Runtime};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -126,6 +127,11 @@ impl Workers {
         let (sum, mut each) = self.runtime.totals();
         each.truncate(self.count());
         (sum, each)
+    }
+
+    /// How full the tables are.
+    pub fn tables(&self) -> Tables {
+        self.runtime.tables()
     }
 
     /// What the workers tell. The channel ends with them.

@@ -223,6 +223,16 @@ impl Backend for Fake {
                 sentence: "source and destination address are the same".into(),
                 frames: 1,
             }],
+            tables: Tables {
+                connections: 1,
+                external_ports: 1,
+                neighbours: 2,
+                fdb: 3,
+                fdb_learned: 4,
+                fdb_moved: 1,
+                fdb_evicted: 0,
+                fdb_aged: 1,
+            },
             localhost: Some(Localhost {
                 listeners: 1,
                 connections: 2,

@@ -4,7 +4,7 @@
 use super::types;
 use crate::forward::RelayReport;
 use crate::plan::Network;
-use crate::workers::Totals;
+use crate::workers::{Tables, Totals};
 use dataplane::base::{Proto, Reason, RuleId, Tuple};
 use dataplane::conntrack::ConnReport;
 use dataplane::flow::Zone;
@@ -201,7 +201,12 @@ fn ports((first, last): (u16, u16)) -> String {
 }
 
 /// Every counter.
-pub fn stats(total: &Totals, workers: &[Totals], relay: Option<RelayReport>) -> types::Stats {
+pub fn stats(
+    total: &Totals,
+    workers: &[Totals],
+    tables: &Tables,
+    relay: Option<RelayReport>,
+) -> types::Stats {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let came = signed(total.rx + total.originated + total.copies);
     let went = signed(total.tx + total.dropped() + total.consumed).saturating_add(total.held);
@@ -221,6 +226,19 @@ pub fn stats(total: &Totals, workers: &[Totals], relay: Option<RelayReport>) -> 
                 frames: total.drops(*r),
             })
             .collect(),
+        tables: types::Tables {
+            connections: tables.connections.into(),
+            external_ports: {
+                let e = tables.external_ports;
+                u64::from(e.tcp) + u64::from(e.udp) + u64::from(e.icmp)
+            },
+            neighbours: tables.neighbours as u64,
+            fdb: tables.fdb as u64,
+            fdb_learned: tables.fdb_counts.learned,
+            fdb_moved: tables.fdb_counts.moved,
+            fdb_evicted: tables.fdb_counts.evicted,
+            fdb_aged: tables.fdb_counts.aged,
+        },
         localhost: relay.map(localhost),
     }
 }
@@ -375,7 +393,7 @@ Chain DOCKER (2 references)
         };
         t.drops[Reason::Land.index()] = 1;
         assert!(t.balance().is_ok());
-        let s = stats(&t, std::slice::from_ref(&t), None);
+        let s = stats(&t, std::slice::from_ref(&t), &Tables::default(), None);
         assert_eq!(
             (s.balance.came, s.balance.went, s.balance.holds),
             (13, 13, true)
@@ -387,6 +405,6 @@ Chain DOCKER (2 references)
             (1, Reason::Land.sentence())
         );
         t.rx += 1;
-        assert!(!stats(&t, &[], None).balance.holds);
+        assert!(!stats(&t, &[], &Tables::default(), None).balance.holds);
     }
 }

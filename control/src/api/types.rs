@@ -295,8 +295,31 @@ pub struct Stats {
     pub workers: Vec<Counters>,
     /// Every reason for which frames are lost, also those at 0.
     pub drops: Vec<Drop>,
+    /// How full the tables are.
+    pub tables: Tables,
     /// The localhost relay; null when it is off.
     pub localhost: Option<Localhost>,
+}
+
+/// How full the tables are, and what became of FDB entries since the start.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tables {
+    /// Live connections.
+    pub connections: u64,
+    /// External ports and identifiers that masquerade holds.
+    pub external_ports: u64,
+    /// Neighbours.
+    pub neighbours: u64,
+    /// FDB entries.
+    pub fdb: u64,
+    /// FDB entries made by learning.
+    pub fdb_learned: u64,
+    /// FDB entries that changed their port.
+    pub fdb_moved: u64,
+    /// FDB entries thrown out for want of room.
+    pub fdb_evicted: u64,
+    /// FDB entries that expired.
+    pub fdb_aged: u64,
 }
 
 /// What the host's listeners did.

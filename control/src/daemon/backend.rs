@@ -123,6 +123,11 @@ impl Backend for Shared {
 
     fn stats(&self) -> Stats {
         let (total, workers) = self.workers.totals();
-        report::stats(&total, &workers, self.relay.as_ref().map(|r| r.stats()))
+        report::stats(
+            &total,
+            &workers,
+            &self.workers.tables(),
+            self.relay.as_ref().map(|r| r.stats()),
+        )
     }
 }

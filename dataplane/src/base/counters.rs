@@ -6,7 +6,8 @@
 
 use super::drop::Reason;
 use super::ids::PortId;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI64, AtomicU64, fence};
 
 /// One monotonic counter, written by one thread, read by any.
 #[derive(Default)]
@@ -113,6 +114,8 @@ pub struct Counters {
     pub segments: Counter,
     drops: [Counter; Reason::COUNT],
     ports: Box<[PortCounters]>,
+    /// Odd while the owner is inside a batch, when the account does not balance.
+    sequence: AtomicU64,
 }
 
 impl Default for Counters {
@@ -140,6 +143,56 @@ impl Counters {
             segments: Counter::default(),
             drops: [const { Counter(AtomicU64::new(0)) }; Reason::COUNT],
             ports: (0..ports).map(|_| PortCounters::default()).collect(),
+            sequence: AtomicU64::new(0),
+        }
+    }
+
+    /// The owner begins a batch: until [`Counters::settle`] the account does not balance.
+    pub fn unsettle(&self) {
+        self.sequence
+            .store(self.sequence.load(Relaxed) | 1, Relaxed);
+        fence(Release);
+    }
+
+    /// The owner ended its batch: every frame is accounted for again.
+    pub fn settle(&self) {
+        let next = (self.sequence.load(Relaxed) | 1).wrapping_add(1);
+        self.sequence.store(next, Release);
+    }
+
+    /// The counters between two batches of their owner. Waits for a short while for the end of a
+    /// batch under way; a worker that never ends one is read as it stands.
+    fn between_batches(&self) -> Totals {
+        for _ in 0..10_000 {
+            let before = self.sequence.load(Acquire);
+            if before & 1 == 0 {
+                let t = self.read();
+                fence(Acquire);
+                if self.sequence.load(Relaxed) == before {
+                    return t;
+                }
+            }
+            std::thread::yield_now();
+        }
+        self.read()
+    }
+
+    fn read(&self) -> Totals {
+        Totals {
+            rx: self.rx.get(),
+            tx: self.tx.get(),
+            consumed: self.consumed.get(),
+            originated: self.originated.get(),
+            copies: self.copies.get(),
+            held: self.held(),
+            hits: self.hits.get(),
+            slow: self.slow.get(),
+            bridged: self.bridged.get(),
+            flooded: self.flooded.get(),
+            batches: self.batches.get(),
+            coalesced_writes: self.coalesced_writes.get(),
+            segments: self.segments.get(),
+            drops: self.drops.iter().map(Counter::get).collect(),
         }
     }
 
@@ -211,28 +264,34 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Adds up the blocks of all workers.
+    /// Adds up the blocks of all workers, each as it stood between two of its batches.
     pub fn sum<'a>(blocks: impl IntoIterator<Item = &'a Counters>) -> Totals {
+        let each: Vec<Totals> = blocks.into_iter().map(Counters::between_batches).collect();
+        Totals::add(&each)
+    }
+
+    /// Adds up sums.
+    pub fn add(each: &[Totals]) -> Totals {
         let mut t = Totals {
             drops: vec![0; Reason::COUNT],
             ..Totals::default()
         };
-        for c in blocks {
-            t.rx += c.rx.get();
-            t.tx += c.tx.get();
-            t.consumed += c.consumed.get();
-            t.originated += c.originated.get();
-            t.copies += c.copies.get();
-            t.held += c.held();
-            t.hits += c.hits.get();
-            t.slow += c.slow.get();
-            t.bridged += c.bridged.get();
-            t.flooded += c.flooded.get();
-            t.batches += c.batches.get();
-            t.coalesced_writes += c.coalesced_writes.get();
-            t.segments += c.segments.get();
+        for c in each {
+            t.rx += c.rx;
+            t.tx += c.tx;
+            t.consumed += c.consumed;
+            t.originated += c.originated;
+            t.copies += c.copies;
+            t.held += c.held;
+            t.hits += c.hits;
+            t.slow += c.slow;
+            t.bridged += c.bridged;
+            t.flooded += c.flooded;
+            t.batches += c.batches;
+            t.coalesced_writes += c.coalesced_writes;
+            t.segments += c.segments;
             for (sum, d) in t.drops.iter_mut().zip(&c.drops) {
-                *sum += d.get();
+                *sum += d;
             }
         }
         t

@@ -107,6 +107,7 @@ impl Engine {
         self.verdicts.clear();
         self.parsed.clear();
         self.class.clear();
+        counters.unsettle();
         self.count_rx(counters, batch, ingress);
         sw.conntrack.epochs.enter(self.worker);
         // A frame that makes us panic is set aside; the rest of its batch goes on behind it.
@@ -128,6 +129,7 @@ impl Engine {
         }
         self.tx.send(&mut self.out, batch, &ports, counters, tx);
         counters.batches.add(1);
+        counters.settle();
     }
 
     /// The batched stages: parse and guard all, hash all and fetch their buckets, fetch their

@@ -29,6 +29,7 @@ impl Engine {
         };
         let ports = sw.ports();
         batch.clear();
+        counters.unsettle();
         let mut ctx = Ctx {
             sw: &sw,
             ports: &ports,
@@ -45,6 +46,7 @@ impl Engine {
         sw.conntrack.epochs.leave(self.worker);
         sw.fdb.sweep(now.tick(), SWEEP);
         self.tx.send(&mut self.out, batch, &ports, counters, tx);
+        counters.settle();
     }
 
     /// When [`Engine::tick`] next has something to do.

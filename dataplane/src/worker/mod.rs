@@ -14,4 +14,4 @@ pub use crate::slow::switch::{AddPortError, PortReport};
 pub use inline::Inline;
 pub use run::Clock;
 pub use run::Queues;
-pub use runtime::{Event, Runtime};
+pub use runtime::{Event, Runtime, Tables};

@@ -2,11 +2,11 @@
 
 use super::run::{Clock, Command, Worker};
 use crate::base::counters::Totals;
-use crate::base::{Config, Counters, Instant, PortId, PortSpec, RuleId};
+use crate::base::{Config, Instant, PortId, PortSpec, RuleId};
 use crate::conntrack::ConnReport;
 use crate::frame::Frame;
-use crate::l2::FdbReport;
-use crate::nat::{NatReport, Publication, PublishError};
+use crate::l2::{FdbCounts, FdbReport};
+use crate::nat::{InUse, NatReport, Publication, PublishError};
 use crate::neigh::NeighReport;
 use crate::pipeline::Engine;
 use crate::port::PortQueue;
@@ -25,6 +25,21 @@ pub enum Event {
     PortGone(PortId),
     /// This frame of this port made a worker panic; the worker goes on.
     Panicked(PortId, Frame),
+}
+
+/// How full the tables are.
+#[derive(Default, Clone, Copy, Debug)]
+pub struct Tables {
+    /// Live connections.
+    pub connections: u32,
+    /// Neighbours.
+    pub neighbours: usize,
+    /// FDB entries.
+    pub fdb: usize,
+    /// What became of FDB entries since the start.
+    pub fdb_counts: FdbCounts,
+    /// External ports and identifiers that masquerade holds.
+    pub external_ports: InUse,
 }
 
 struct Handle {
@@ -171,13 +186,19 @@ impl Runtime {
 
     /// All counters: their sum, and each worker's.
     pub fn totals(&self) -> (Totals, Vec<Totals>) {
-        let each = self
-            .sw
-            .counters
-            .iter()
-            .map(|c: &Counters| Totals::sum([c]))
-            .collect();
-        (Totals::sum(&self.sw.counters), each)
+        let each: Vec<Totals> = self.sw.counters.iter().map(|c| Totals::sum([c])).collect();
+        (Totals::add(&each), each)
+    }
+
+    /// How full the tables are, and what became of FDB entries.
+    pub fn tables(&self) -> Tables {
+        Tables {
+            connections: self.sw.conntrack.len(),
+            neighbours: self.sw.neigh.len(),
+            fdb: self.sw.fdb.len(),
+            fdb_counts: self.sw.fdb.counts(),
+            external_ports: self.sw.external.in_use(),
+        }
     }
 
     /// What the workers have to tell.

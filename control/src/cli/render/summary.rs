@@ -126,6 +126,20 @@ pub fn stats(s: &Stats) -> String {
         rows.push(row);
     }
     out.push_str(&table(&rows, 1));
+    let tables = &s.tables;
+    let _ = write!(
+        out,
+        "\ntables: {} connections, {} external ports, {} neighbours\n  fdb {} now, {} learned, {} \
+         moved, {} aged, {} evicted\n",
+        tables.connections,
+        tables.external_ports,
+        tables.neighbours,
+        tables.fdb,
+        tables.fdb_learned,
+        tables.fdb_moved,
+        tables.fdb_aged,
+        tables.fdb_evicted,
+    );
     if let Some(l) = &s.localhost {
         let _ = write!(
             out,

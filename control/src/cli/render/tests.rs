@@ -291,6 +291,9 @@ WORKER  RX  TX  DROPS  HITS  SLOW  BRIDGED  FLOODED  BATCHES  COALESCED  SEGMENT
 0       10   8      1     5     1        3        1        4          0         0
 all     10   8      1     5     1        3        1        4          0         0
 
+tables: 1 connections, 1 external ports, 2 neighbours
+  fdb 3 now, 4 learned, 1 moved, 1 aged, 0 evicted
+
 localhost: 1 listeners
   tcp 2 now, 3 accepted, 1 refused, 0 reset, 100 bytes in, 200 out
   udp 1 now, 4 datagrams in, 5 out, 0 lost
