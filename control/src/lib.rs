@@ -12,5 +12,6 @@ pub mod log;
 pub mod netlink;
 pub mod netns;
 pub mod plan;
+pub mod replay;
 pub mod run;
 pub mod workers;

@@ -6,7 +6,7 @@ pub mod flags;
 pub mod render;
 
 use crate::plan::Failure;
-use crate::{demo, run};
+use crate::{demo, replay, run};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use flags::Raw;
@@ -39,6 +39,8 @@ pub enum Command {
     Run(run::Args),
     /// Show Docker's networking with real traffic in namespaces made for it.
     Demo(demo::Args),
+    /// Replay a capture through a switch in memory and say what became of each frame.
+    Replay(Box<replay::Args>),
     /// The first steps of such a command's process.
     #[command(name = "__inside", hide = true)]
     Inside(run::InsideArgs),

@@ -59,11 +59,16 @@ pub fn write(path: &Path, ports: &Ports, records: &[Record]) -> Result<(), Box<d
         out.write_pcapng_block(block)?;
     }
     for r in records {
-        let id = ports.iter().position(|p| p.0 == r.port).ok_or("no such port")?;
+        let id = ports
+            .iter()
+            .position(|p| p.0 == r.port)
+            .ok_or("no such port")?;
         let mut options = Vec::new();
         if r.vnet != [0; VnetHdr::LEN] {
             let hex: String = r.vnet.iter().map(|b| format!("{b:02x}")).collect();
-            options.push(EnhancedPacketOption::Comment(Cow::Owned(format!("vnet={hex}"))));
+            options.push(EnhancedPacketOption::Comment(Cow::Owned(format!(
+                "vnet={hex}"
+            ))));
         }
         if let Some(note) = &r.note {
             options.push(EnhancedPacketOption::Comment(Cow::Borrowed(note)));

@@ -7,7 +7,9 @@ use control::netns::Netns;
 use dataplane::base::Mac;
 use dataplane::port::PortQueue;
 use dataplane::port::sys::tap::{self, Offload};
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
+};
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -53,27 +55,52 @@ pub const PORTS: &Ports = &[
 /// Writes a file under /proc/sys/net of the namespace.
 pub fn sysctl(ns: &Netns, name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/net/{name}");
-    ns.run(|| std::fs::write(&path, value))?.map_err(|e| format!("{path}: {e}").into())
+    ns.run(|| std::fs::write(&path, value))?
+        .map_err(|e| format!("{path}: {e}").into())
 }
 
 fn change(nl: &mut Real, name: &str, c: &LinkChange<'_>) -> Result<u32> {
-    let index = nl.link(name)?.ok_or_else(|| format!("no interface {name}"))?.index;
+    let index = nl
+        .link(name)?
+        .ok_or_else(|| format!("no interface {name}"))?
+        .index;
     nl.change_link(index, c)?;
     Ok(index)
 }
 
-fn party(ip: Ipv4Addr, route: Option<Ipv4Addr>, addressed: bool, offload: Offload) -> Result<(Netns, Box<dyn PortQueue>)> {
+fn party(
+    ip: Ipv4Addr,
+    route: Option<Ipv4Addr>,
+    addressed: bool,
+    offload: Offload,
+) -> Result<(Netns, Box<dyn PortQueue>)> {
     let ns = Netns::create()?;
     sysctl(&ns, "ipv6/conf/all/disable_ipv6", "1")?;
     sysctl(&ns, "ipv6/conf/default/disable_ipv6", "1")?;
     sysctl(&ns, "ipv4/tcp_congestion_control", "reno")?;
     let device = ns.run(|| tap::create("eth0", 1, offload))??;
     let mut nl = Real::inside(&ns)?;
-    change(&mut nl, "lo", &LinkChange { up: Some(true), ..LinkChange::default() })?;
-    let c = LinkChange { mac: Some(Mac::from_ip(ip)), up: Some(true), txqlen: Some(1000), ..LinkChange::default() };
+    change(
+        &mut nl,
+        "lo",
+        &LinkChange {
+            up: Some(true),
+            ..LinkChange::default()
+        },
+    )?;
+    let c = LinkChange {
+        mac: Some(Mac::from_ip(ip)),
+        up: Some(true),
+        txqlen: Some(1000),
+        ..LinkChange::default()
+    };
     let index = change(&mut nl, "eth0", &c)?;
     if addressed {
-        nl.add_address(&Address { index, ip, prefix: 24 })?;
+        nl.add_address(&Address {
+            index,
+            ip,
+            prefix: 24,
+        })?;
         if let Some(via) = route {
             nl.add_route(&Route::default_via(via, index))?;
         }
@@ -84,7 +111,11 @@ fn party(ip: Ipv4Addr, route: Option<Ipv4Addr>, addressed: bool, offload: Offloa
 
 impl Lab {
     pub fn new(setup: Setup) -> Result<Lab> {
-        let offload = if setup.offload { Offload::AUTO } else { Offload::NONE };
+        let offload = if setup.offload {
+            Offload::AUTO
+        } else {
+            Offload::NONE
+        };
         let (host, q0) = party(GATEWAY, None, true, offload)?;
         let (web, q1) = party(WEB, Some(GATEWAY), !setup.unaddressed, offload)?;
         let (db, q2) = party(DB, Some(GATEWAY), true, offload)?;
@@ -96,7 +127,14 @@ impl Lab {
         sysctl(&web, "ipv4/icmp_ratemask", "0")?;
         let queues = vec![("sw0", q0), ("web", q1), ("db", q2), ("uplink", q3)];
         let wire = Wire::start(queues, setup.vid);
-        Ok(Lab { web, db, host, out, _far: far, wire })
+        Ok(Lab {
+            web,
+            db,
+            host,
+            out,
+            _far: far,
+            wire,
+        })
     }
 
     /// Ends everything and gives what was recorded.
@@ -113,13 +151,41 @@ fn behind(out: &Netns, far: &Netns, mtu: Option<u32>) -> Result<()> {
     sysctl(far, "ipv6/conf/all/disable_ipv6", "1")?;
     let mut nl = Real::inside(out)?;
     nl.create_veth("far0", "far1")?;
-    let moved = LinkChange { netns: Some(std::os::fd::AsFd::as_fd(far)), up: Some(true), mtu, ..LinkChange::default() };
+    let moved = LinkChange {
+        netns: Some(std::os::fd::AsFd::as_fd(far)),
+        up: Some(true),
+        mtu,
+        ..LinkChange::default()
+    };
     change(&mut nl, "far1", &moved)?;
-    let index = change(&mut nl, "far0", &LinkChange { up: Some(true), mtu, ..LinkChange::default() })?;
-    nl.add_address(&Address { index, ip: NEAR, prefix: 24 })?;
+    let index = change(
+        &mut nl,
+        "far0",
+        &LinkChange {
+            up: Some(true),
+            mtu,
+            ..LinkChange::default()
+        },
+    )?;
+    nl.add_address(&Address {
+        index,
+        ip: NEAR,
+        prefix: 24,
+    })?;
     let mut nl = Real::inside(far)?;
-    let index = change(&mut nl, "far1", &LinkChange { up: Some(true), ..LinkChange::default() })?;
-    nl.add_address(&Address { index, ip: FAR, prefix: 24 })?;
+    let index = change(
+        &mut nl,
+        "far1",
+        &LinkChange {
+            up: Some(true),
+            ..LinkChange::default()
+        },
+    )?;
+    nl.add_address(&Address {
+        index,
+        ip: FAR,
+        prefix: 24,
+    })?;
     nl.add_route(&Route::default_via(NEAR, index))?;
     Ok(())
 }
@@ -128,14 +194,25 @@ fn behind(out: &Netns, far: &Netns, mtu: Option<u32>) -> Result<()> {
 pub fn add_address(ns: &Netns, ip: Ipv4Addr) -> Result<()> {
     let mut nl = Real::inside(ns)?;
     let index = nl.link("eth0")?.ok_or("no eth0")?.index;
-    Ok(nl.add_address(&Address { index, ip, prefix: 24 })?)
+    Ok(nl.add_address(&Address {
+        index,
+        ip,
+        prefix: 24,
+    })?)
 }
 
 /// Takes the interface `eth0` down and up again.
 pub fn flap(ns: &Netns) -> Result<()> {
     let mut nl = Real::inside(ns)?;
     for up in [false, true] {
-        change(&mut nl, "eth0", &LinkChange { up: Some(up), ..LinkChange::default() })?;
+        change(
+            &mut nl,
+            "eth0",
+            &LinkChange {
+                up: Some(up),
+                ..LinkChange::default()
+            },
+        )?;
     }
     Ok(())
 }
@@ -157,10 +234,20 @@ pub fn connect(ns: &Netns, port: u16, to: (Ipv4Addr, u16)) -> Result<TcpStream> 
 
 /// A socket that is bound and not connected yet.
 pub fn tcp_socket(ns: &Netns, port: u16) -> Result<OwnedFd> {
-    let fd = ns.run(|| socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))??;
+    let fd = ns.run(|| {
+        socket(
+            AddressFamily::Inet,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+    })??;
     nix::sys::socket::setsockopt(&fd, nix::sys::socket::sockopt::ReuseAddr, &true)?;
     if port != 0 {
-        nix::sys::socket::bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+        nix::sys::socket::bind(
+            fd.as_raw_fd(),
+            &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+        )?;
     }
     Ok(fd)
 }
@@ -186,16 +273,35 @@ pub fn datagram(s: &UdpSocket) -> Result<(usize, SocketAddr)> {
 
 /// Sends IP packets as they are (the kernel fills in checksum, length and an absent id).
 pub fn raw_ip(ns: &Netns, packet: &[u8]) -> Result<()> {
-    let fd = ns.run(|| socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw))??;
+    let fd = ns.run(|| {
+        socket(
+            AddressFamily::Inet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::Raw,
+        )
+    })??;
     let dst = Ipv4Addr::new(packet[16], packet[17], packet[18], packet[19]);
     let to = SockaddrIn::from(SocketAddrV4::new(dst, 0));
-    sendto(fd.as_raw_fd(), packet, &to, nix::sys::socket::MsgFlags::empty())?;
+    sendto(
+        fd.as_raw_fd(),
+        packet,
+        &to,
+        nix::sys::socket::MsgFlags::empty(),
+    )?;
     Ok(())
 }
 
 /// A socket that sends and receives ICMP messages.
 pub fn icmp(ns: &Netns) -> Result<OwnedFd> {
-    let fd = ns.run(|| socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp))??;
+    let fd = ns.run(|| {
+        socket(
+            AddressFamily::Inet,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::Icmp,
+        )
+    })??;
     let t = nix::sys::time::TimeVal::new(2, 0);
     nix::sys::socket::setsockopt(&fd, nix::sys::socket::sockopt::ReceiveTimeout, &t)?;
     Ok(fd)
@@ -213,7 +319,15 @@ pub fn never_fragment(s: &UdpSocket) -> Result<()> {
     let len = size_of_val(&value) as libc::socklen_t;
     let pointer = (&raw const value).cast();
     // SAFETY: the pointer is to `len` bytes that live for the call, and the descriptor is open.
-    let r = unsafe { libc::setsockopt(s.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, pointer, len) };
+    let r = unsafe {
+        libc::setsockopt(
+            s.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            pointer,
+            len,
+        )
+    };
     nix::errno::Errno::result(r)?;
     Ok(())
 }

@@ -16,7 +16,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    let dir = args.next().map_or_else(|| PathBuf::from("pcaps"), PathBuf::from);
+    let dir = args
+        .next()
+        .map_or_else(|| PathBuf::from("pcaps"), PathBuf::from);
     let only: Vec<String> = args.collect();
     let mut failed = 0;
     for (name, scene) in scenes::ALL {
@@ -36,5 +38,9 @@ fn main() -> ExitCode {
             }
         }
     }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

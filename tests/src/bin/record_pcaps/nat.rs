@@ -52,7 +52,11 @@ pub fn replace(ip: &mut [u8], at: usize, new: Ipv4Addr, partial: bool) {
     if later_fragment || ip.len() < field + 2 || (ip[9] == 17 && word(ip, field) == 0) {
         return;
     }
-    let mut s = u32::from(if partial { word(ip, field) } else { !word(ip, field) });
+    let mut s = u32::from(if partial {
+        word(ip, field)
+    } else {
+        !word(ip, field)
+    });
     for (o, n) in old.into_iter().zip(new) {
         s += u32::from(!o) + u32::from(n);
     }
@@ -71,7 +75,9 @@ pub fn hop(ip: &mut [u8]) {
 /// The same replacement inside an ICMP error, where the packet that caused it stands.
 pub fn replace_inner(ip: &mut [u8], at: usize, new: Ipv4Addr) {
     let header = usize::from(ip[0] & 15) * 4;
-    let error = ip[9] == 1 && word(ip, 6) & 0x1fff == 0 && matches!(ip.get(header), Some(3 | 4 | 5 | 11 | 12));
+    let error = ip[9] == 1
+        && word(ip, 6) & 0x1fff == 0
+        && matches!(ip.get(header), Some(3 | 4 | 5 | 11 | 12));
     if !error || ip.len() < header + 36 {
         return;
     }

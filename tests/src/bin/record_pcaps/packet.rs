@@ -41,7 +41,16 @@ pub struct Ip {
 
 impl Ip {
     pub fn new(src: Ipv4Addr, dst: Ipv4Addr, proto: u8, payload: Vec<u8>) -> Ip {
-        Ip { src, dst, proto, ttl: 64, id: 0x1234, frag: 0, options: Vec::new(), payload }
+        Ip {
+            src,
+            dst,
+            proto,
+            ttl: 64,
+            id: 0x1234,
+            frag: 0,
+            options: Vec::new(),
+            payload,
+        }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -62,7 +71,12 @@ impl Ip {
 
     /// The frame from the interface with address `src` to the one with `via`.
     pub fn frame(&self, via: Ipv4Addr) -> Vec<u8> {
-        eth(Mac::from_ip(via), Mac::from_ip(self.src), 0x0800, &self.bytes())
+        eth(
+            Mac::from_ip(via),
+            Mac::from_ip(self.src),
+            0x0800,
+            &self.bytes(),
+        )
     }
 }
 
@@ -96,7 +110,14 @@ pub fn udp(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), data: &[u8]) -> Ip {
 }
 
 /// A TCP segment in its packet.
-pub fn tcp(src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16), seq: u32, ack: u32, flags: u8, data: &[u8]) -> Ip {
+pub fn tcp(
+    src: (Ipv4Addr, u16),
+    dst: (Ipv4Addr, u16),
+    seq: u32,
+    ack: u32,
+    flags: u8,
+    data: &[u8],
+) -> Ip {
     let mut b = src.1.to_be_bytes().to_vec();
     b.extend(dst.1.to_be_bytes());
     b.extend(seq.to_be_bytes());

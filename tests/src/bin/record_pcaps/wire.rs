@@ -61,7 +61,10 @@ impl Wire {
             records: Vec::new(),
             gate: Box::new(|_, _| Gate::Pass),
         }));
-        let (hold, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (hold, stop) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let start = Instant::now();
         let mut run = Run {
             queues,
@@ -82,7 +85,13 @@ impl Wire {
                 }
             }
         });
-        Wire { shared, hold, stop, start, thread: Some(thread) }
+        Wire {
+            shared,
+            hold,
+            stop,
+            start,
+            thread: Some(thread),
+        }
     }
 
     /// From now on frames are judged by `gate`.
@@ -109,7 +118,13 @@ impl Wire {
     pub fn by_hand_raw(&self, port: &'static str, bytes: Vec<u8>, vnet: [u8; 10], note: &str) {
         let at = self.start.elapsed();
         let note = Some(note.to_owned());
-        self.shared.lock().unwrap().records.push(Record { at, port, bytes, vnet, note });
+        self.shared.lock().unwrap().records.push(Record {
+            at,
+            port,
+            bytes,
+            vnet,
+            note,
+        });
     }
 
     /// The frames so far.
@@ -200,7 +215,13 @@ impl Run {
                 vnet.hdr_len += 4;
             }
         }
-        let record = Record { at, port, bytes: seen, vnet: vnet.encode(), note: None };
+        let record = Record {
+            at,
+            port,
+            bytes: seen,
+            vnet: vnet.encode(),
+            note: None,
+        };
         let mut todo = Vec::new();
         {
             let mut s = self.shared.lock().unwrap();
@@ -267,7 +288,12 @@ impl Run {
     fn arp(&mut self, from: &'static str, b: &[u8]) -> bool {
         let (op, sender, target) = (b[21], nat::address(b, 28), nat::address(b, 38));
         let sender_mac = Mac([b[22], b[23], b[24], b[25], b[26], b[27]]);
-        if op == 1 && (target == GATEWAY && from != "uplink" || target == UPLINK && from == "uplink") {
+        if op == 1
+            && (target == GATEWAY && from != "uplink" || target == UPLINK && from == "uplink")
+        {
+            if from == "uplink" {
+                self.known.insert(sender, sender_mac);
+            }
             let answer = super::packet::arp(2, Mac::from_ip(target), target, sender_mac, sender);
             self.send(from, &answer, VnetHdr::PLAIN);
             return true;
@@ -327,7 +353,6 @@ impl Run {
         let hop = if on_link { dst } else { OUTSIDE };
         let mac = match self.known.get(&hop) {
             Some(mac) => *mac,
-            None if hop == OUTSIDE => Mac::from_ip(OUTSIDE),
             None => {
                 self.asked.entry(hop).or_default().push((b, hdr));
                 let ask = super::packet::arp(1, Mac::from_ip(UPLINK), UPLINK, Mac::ZERO, hop);

@@ -33,15 +33,43 @@ pub fn exchange(lab: &Lab) -> Result<()> {
 
     let web = Mac::from_ip(WEB);
     let hand = |port, frame, note: &str| lab.wire.by_hand(port, frame, VnetHdr::PLAIN, note);
-    hand("web", packet::arp(1, web, ANY, Mac::ZERO, WEB), "probe for its own address (RFC 5227)");
-    hand("web", packet::arp(1, web, ANY, Mac::ZERO, GATEWAY), "probe for the gateway's address (RFC 5227)");
-    hand("web", packet::arp(1, web, WEB, Mac::ZERO, WEB), "announcement (RFC 5227)");
-    hand("web", packet::arp(1, web, GATEWAY, Mac::ZERO, GATEWAY), "announcement for the gateway's address: refused");
-    hand("web", packet::arp(2, web, GATEWAY, Mac::from_ip(DB), DB), "answer for the gateway's address: refused");
+    hand(
+        "web",
+        packet::arp(1, web, ANY, Mac::ZERO, WEB),
+        "probe for its own address (RFC 5227)",
+    );
+    hand(
+        "web",
+        packet::arp(1, web, ANY, Mac::ZERO, GATEWAY),
+        "probe for the gateway's address (RFC 5227)",
+    );
+    hand(
+        "web",
+        packet::arp(1, web, WEB, Mac::ZERO, WEB),
+        "announcement (RFC 5227)",
+    );
+    hand(
+        "web",
+        packet::arp(1, web, GATEWAY, Mac::ZERO, GATEWAY),
+        "announcement for the gateway's address: refused",
+    );
+    hand(
+        "web",
+        packet::arp(2, web, GATEWAY, Mac::from_ip(DB), DB),
+        "answer for the gateway's address: refused",
+    );
     let mut other = packet::arp(1, web, WEB, Mac::ZERO, DB);
     other[22..28].copy_from_slice(&Mac::from_ip(DB).0);
-    hand("web", other, "sender hardware address is not the frame's source: refused");
-    hand("uplink", packet::arp(1, Mac::from_ip(OUTSIDE), OUTSIDE, Mac::ZERO, WEB), "question from outside for a container");
+    hand(
+        "web",
+        other,
+        "sender hardware address is not the frame's source: refused",
+    );
+    hand(
+        "uplink",
+        packet::arp(1, Mac::from_ip(OUTSIDE), OUTSIDE, Mac::ZERO, WEB),
+        "question from outside for a container",
+    );
     Ok(())
 }
 
@@ -56,7 +84,10 @@ pub fn resolve(lab: &Lab) -> Result<()> {
     server.send_to(b"yes", from)?;
     crate::lab::datagram(&s)?;
     for n in 1..=5 {
-        s.send_to(format!("and you? {n}").as_bytes(), (Ipv4Addr::new(192, 0, 2, 99), 7))?;
+        s.send_to(
+            format!("and you? {n}").as_bytes(),
+            (Ipv4Addr::new(192, 0, 2, 99), 7),
+        )?;
     }
     // Long enough for the switch to give up.
     std::thread::sleep(std::time::Duration::from_secs(4));

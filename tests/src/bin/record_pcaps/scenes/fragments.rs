@@ -48,9 +48,17 @@ pub fn hostile(lab: &Lab) -> Result<()> {
     let send = |id: u16, off: usize, len: usize, more: bool, note: &str| {
         let mut f = whole.clone();
         f.id = id;
-        f.payload = whole.payload.iter().copied().cycle().skip(off).take(len).collect();
+        f.payload = whole
+            .payload
+            .iter()
+            .copied()
+            .cycle()
+            .skip(off)
+            .take(len)
+            .collect();
         f.frag = (off / 8) as u16 | if more { 0x2000 } else { 0 };
-        lab.wire.by_hand("uplink", f.frame(UPLINK), VnetHdr::PLAIN, note);
+        lab.wire
+            .by_hand("uplink", f.frame(UPLINK), VnetHdr::PLAIN, note);
     };
     send(1, 0, 1480, true, "first fragment");
     send(1, 1400, 608, false, "overlaps the end of the first");
@@ -60,10 +68,22 @@ pub fn hostile(lab: &Lab) -> Result<()> {
     send(3, 1480, 528, false, "last fragment, the first never comes");
     send(4, 0, 1480, true, "first fragment");
     send(4, 65_528, 1480, false, "reaches beyond 65,535 bytes");
-    send(5, 0, 4, true, "not a multiple of eight bytes, and not all of the UDP header");
+    send(
+        5,
+        0,
+        4,
+        true,
+        "not a multiple of eight bytes, and not all of the UDP header",
+    );
     send(6, 0, 8, true, "only the UDP header");
     send(6, 8, 2000 - 1480, false, "the rest");
-    send(7, 0, 1480, true, "first fragment with don't-fragment set too");
+    send(
+        7,
+        0,
+        1480,
+        true,
+        "first fragment with don't-fragment set too",
+    );
     lab.wire.edit(|r| {
         if let Some(last) = r.last_mut() {
             last.bytes[20] |= 0x40;
@@ -74,9 +94,16 @@ pub fn hostile(lab: &Lab) -> Result<()> {
     for id in 100..120 {
         send(id, 1480, 528, false, "last fragment, the first never comes");
     }
-    let mut late = packet::arp(1, dataplane::base::Mac::from_ip(DB), DB, dataplane::base::Mac::ZERO, WEB);
+    let mut late = packet::arp(
+        1,
+        dataplane::base::Mac::from_ip(DB),
+        DB,
+        dataplane::base::Mac::ZERO,
+        WEB,
+    );
     late.truncate(42);
-    lab.wire.by_hand("db", late, VnetHdr::PLAIN, "twenty seconds later");
+    lab.wire
+        .by_hand("db", late, VnetHdr::PLAIN, "twenty seconds later");
     lab.wire.edit(|r| {
         if let Some(last) = r.last_mut() {
             last.at += std::time::Duration::from_secs(20);

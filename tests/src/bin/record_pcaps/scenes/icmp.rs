@@ -1,6 +1,8 @@
 //! ICMP.
 
-use crate::lab::{FAR, Lab, PUBLIC, Result, datagram, icmp, never_fragment, raw_ip, settle, sysctl, udp};
+use crate::lab::{
+    FAR, Lab, PUBLIC, Result, datagram, icmp, never_fragment, raw_ip, settle, sysctl, udp,
+};
 use crate::packet;
 use crate::wire::{DB, GATEWAY, OUTSIDE, PUBLISHED, UPLINK, WEB};
 use dataplane::frame::VnetHdr;
@@ -15,7 +17,12 @@ fn ping(lab: &Lab, to: Ipv4Addr, id: u16, answered: bool) -> Result<()> {
     let fd = icmp(&lab.web)?;
     let [hi, lo] = id.to_be_bytes();
     let message = packet::icmp(WEB, to, 8, 0, [hi, lo, 0, 1], b"abcdefghijklmnopqrstuvw").payload;
-    sendto(fd.as_raw_fd(), &message, &SockaddrIn::from(SocketAddrV4::new(to, 0)), MsgFlags::empty())?;
+    sendto(
+        fd.as_raw_fd(),
+        &message,
+        &SockaddrIn::from(SocketAddrV4::new(to, 0)),
+        MsgFlags::empty(),
+    )?;
     if answered {
         recv(fd.as_raw_fd(), &mut [0; 128], MsgFlags::empty())?;
     }
@@ -30,11 +37,26 @@ pub fn echo(lab: &Lab) -> Result<()> {
     ping(lab, DB, 0x5003, true)?;
     ping(lab, OUTSIDE, 0x5004, true)?;
     let request = packet::icmp(OUTSIDE, UPLINK, 8, 0, [0x50, 5, 0, 1], b"from outside");
-    lab.wire.by_hand("uplink", request.frame(UPLINK), VnetHdr::PLAIN, "echo request to the uplink address");
+    lab.wire.by_hand(
+        "uplink",
+        request.frame(UPLINK),
+        VnetHdr::PLAIN,
+        "echo request to the uplink address",
+    );
     let reply = packet::icmp(OUTSIDE, UPLINK, 0, 0, [0x50, 6, 0, 1], b"unasked");
-    lab.wire.by_hand("uplink", reply.frame(UPLINK), VnetHdr::PLAIN, "echo reply that nobody asked for");
+    lab.wire.by_hand(
+        "uplink",
+        reply.frame(UPLINK),
+        VnetHdr::PLAIN,
+        "echo reply that nobody asked for",
+    );
     let stamp = packet::icmp(WEB, GATEWAY, 13, 0, [0, 0, 0, 1], &[0; 12]);
-    lab.wire.by_hand("web", stamp.frame(GATEWAY), VnetHdr::PLAIN, "timestamp request: not answered");
+    lab.wire.by_hand(
+        "web",
+        stamp.frame(GATEWAY),
+        VnetHdr::PLAIN,
+        "timestamp request: for the host",
+    );
     Ok(())
 }
 
@@ -45,7 +67,8 @@ pub fn unreachable(lab: &Lab) -> Result<()> {
     settle();
     s.send_to(b"no such network", (Ipv4Addr::new(203, 0, 113, 9), 9))?;
     settle();
-    s.send_to(b"no such host", (Ipv4Addr::new(198, 51, 100, 99), 9)).ok();
+    s.send_to(b"no such host", (Ipv4Addr::new(198, 51, 100, 99), 9))
+        .ok();
     // The router gives up after three questions.
     std::thread::sleep(std::time::Duration::from_millis(3500));
     Ok(())
@@ -121,32 +144,72 @@ pub fn handmade(lab: &Lab) -> Result<()> {
     ] {
         send(3, code, [0; 4], &whole, name);
     }
-    send(3, 4, [0, 0, 0x05, 0x00], &whole, "fragmentation needed, MTU 1280");
-    send(3, 4, [0, 0, 0, 20], &whole, "fragmentation needed, an absurd MTU of 20");
+    send(
+        3,
+        4,
+        [0, 0, 0x05, 0x00],
+        &whole,
+        "fragmentation needed, MTU 1280",
+    );
+    send(
+        3,
+        4,
+        [0, 0, 0, 20],
+        &whole,
+        "fragmentation needed, an absurd MTU of 20",
+    );
     send(4, 0, [0; 4], &whole, "source quench (RFC 6633: obsolete)");
     send(5, 1, [192, 0, 2, 66], &whole, "redirect");
     send(11, 0, [0; 4], &whole, "time exceeded in transit");
     send(11, 1, [0; 4], &whole, "reassembly time exceeded");
     send(12, 0, [20, 0, 0, 0], &whole, "parameter problem at byte 20");
-    send(3, 3, [0; 4], &whole[..28], "only eight bytes behind the inner header (RFC 792)");
-    send(3, 3, [0; 4], &whole[..24], "only four bytes behind the inner header");
+    send(
+        3,
+        3,
+        [0; 4],
+        &whole[..28],
+        "only eight bytes behind the inner header (RFC 792)",
+    );
+    send(
+        3,
+        3,
+        [0; 4],
+        &whole[..24],
+        "only four bytes behind the inner header",
+    );
     send(3, 3, [0; 4], &whole[..16], "inner header cut");
     let mut bad = whole.clone();
     bad[10] ^= 0xff;
     send(3, 3, [0; 4], &bad, "inner header checksum wrong");
     let stranger = packet::udp((UPLINK, 40_055), (OUTSIDE, 123), b"never sent").bytes();
-    send(3, 3, [0; 4], &stranger, "about a packet that was never sent");
+    send(
+        3,
+        3,
+        [0; 4],
+        &stranger,
+        "about a packet that was never sent",
+    );
     let within = packet::icmp(UPLINK, OUTSIDE, 3, 3, [0; 4], &whole).bytes();
     send(3, 3, [0; 4], &within, "error about an error");
     let good = packet::icmp(router, UPLINK, 3, 3, [0; 4], &whole);
     let mut broken = good.clone();
     broken.payload[2] ^= 0x55;
-    lab.wire.by_hand("uplink", broken.frame(UPLINK), VnetHdr::PLAIN, "ICMP checksum wrong");
+    lab.wire.by_hand(
+        "uplink",
+        broken.frame(UPLINK),
+        VnetHdr::PLAIN,
+        "ICMP checksum wrong",
+    );
     // And one from the inside, about the answer.
     server.send_to(b"noon", (UPLINK, 40_054))?;
     settle();
     let answer = packet::udp((OUTSIDE, 123), (WEB, 40_054), b"noon").bytes();
     let p = packet::icmp(WEB, OUTSIDE, 3, 3, [0; 4], &answer);
-    lab.wire.by_hand("web", p.frame(GATEWAY), VnetHdr::PLAIN, "port unreachable from inside");
+    lab.wire.by_hand(
+        "web",
+        p.frame(GATEWAY),
+        VnetHdr::PLAIN,
+        "port unreachable from inside",
+    );
     Ok(())
 }

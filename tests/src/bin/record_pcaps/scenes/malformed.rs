@@ -40,6 +40,16 @@ fn mac(ip: Ipv4Addr) -> Mac {
     Mac::from_ip(ip)
 }
 
+/// The outside asks for the switch, which learns from it where to send.
+fn introduce(lab: &Lab) {
+    let ask = packet::arp(1, mac(OUTSIDE), OUTSIDE, Mac::ZERO, UPLINK);
+    Hand {
+        lab,
+        port: "uplink",
+    }
+    .give(ask, "the outside asks for the switch");
+}
+
 /// From web to db, the usual good frame.
 fn good() -> Ip {
     udp((WEB, 40_070), (DB, 9), b"good")
@@ -51,27 +61,51 @@ pub fn l2(lab: &Lab) -> Result<()> {
     h.give(frame.clone(), "a good frame");
     h.cut(&frame, (0..=14).chain([15, 20, 33]), "a good frame");
     let from = |src: Mac, dst: Mac| eth(dst, src, 0x0800, &good().bytes());
-    h.give(from(Mac([1, 0, 0x5e, 0, 0, 1]), mac(DB)), "source MAC is a group address");
+    h.give(
+        from(Mac([1, 0, 0x5e, 0, 0, 1]), mac(DB)),
+        "source MAC is a group address",
+    );
     h.give(from(Mac::BROADCAST, mac(DB)), "source MAC is broadcast");
     h.give(from(Mac::ZERO, mac(DB)), "source MAC is zero");
     h.give(from(mac(GATEWAY), mac(DB)), "source MAC is the gateway's");
     h.give(from(mac(WEB), mac(WEB)), "to the port's own MAC");
     for last in [0u8, 1, 2, 3, 0x0e, 0x0f] {
         let dst = Mac([0x01, 0x80, 0xc2, 0, 0, last]);
-        h.give(eth(dst, mac(WEB), 0x88cc, &[0; 46]), "to 01-80-C2-00-00-0X, never forwarded");
+        h.give(
+            eth(dst, mac(WEB), 0x88cc, &[0; 46]),
+            "to 01-80-C2-00-00-0X, never forwarded",
+        );
     }
     let dst = Mac([0x01, 0x80, 0xc2, 0, 0, 0x10]);
-    h.give(eth(dst, mac(WEB), 0x88cc, &[0; 46]), "to 01-80-C2-00-00-10, an ordinary group");
+    h.give(
+        eth(dst, mac(WEB), 0x88cc, &[0; 46]),
+        "to 01-80-C2-00-00-10, an ordinary group",
+    );
     let mut llc = vec![0x42, 0x42, 3];
     llc.resize(46, 0);
-    h.give(eth(mac(DB), mac(WEB), 3, &llc), "LLC: a length in place of the EtherType");
-    h.give(eth(mac(DB), mac(WEB), 1500, &llc), "LLC: a length longer than the frame");
-    h.give(eth(mac(DB), mac(WEB), 0x05ff, &llc), "neither a length nor an EtherType");
+    h.give(
+        eth(mac(DB), mac(WEB), 3, &llc),
+        "LLC: a length in place of the EtherType",
+    );
+    h.give(
+        eth(mac(DB), mac(WEB), 1500, &llc),
+        "LLC: a length longer than the frame",
+    );
+    h.give(
+        eth(mac(DB), mac(WEB), 0x05ff, &llc),
+        "neither a length nor an EtherType",
+    );
     let mut snap = vec![0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
     snap.extend(good().bytes());
     let length = snap.len() as u16;
-    h.give(eth(mac(DB), mac(WEB), length, &snap), "SNAP with IPv4 inside (RFC 1042)");
-    h.give(eth(mac(GATEWAY), mac(WEB), length, &snap), "SNAP to the gateway");
+    h.give(
+        eth(mac(DB), mac(WEB), length, &snap),
+        "SNAP with IPv4 inside (RFC 1042)",
+    );
+    h.give(
+        eth(mac(GATEWAY), mac(WEB), length, &snap),
+        "SNAP to the gateway",
+    );
     let tagged = |tags: &[(u16, u16)], inner: u16, payload: &[u8]| {
         let mut p = Vec::new();
         for (n, (_, tci)) in tags.iter().enumerate() {
@@ -84,17 +118,33 @@ pub fn l2(lab: &Lab) -> Result<()> {
     let ip = good().bytes();
     let qinq = tagged(&[(0x88a8, 100), (0x8100, 200)], 0x0800, &ip);
     h.give(tagged(&[(0x8100, 7)], 0x0800, &ip), "802.1Q, VLAN 7");
-    h.give(tagged(&[(0x8100, 0xe000)], 0x0800, &ip), "802.1Q priority tag (VLAN 0)");
-    h.give(tagged(&[(0x8100, 0x0fff)], 0x0800, &ip), "802.1Q, VLAN 4095 (reserved)");
+    h.give(
+        tagged(&[(0x8100, 0xe000)], 0x0800, &ip),
+        "802.1Q priority tag (VLAN 0)",
+    );
+    h.give(
+        tagged(&[(0x8100, 0x0fff)], 0x0800, &ip),
+        "802.1Q, VLAN 4095 (reserved)",
+    );
     h.give(qinq.clone(), "Q-in-Q (802.1ad), VLAN 100 and 200");
-    h.give(tagged(&[(0x8100, 100), (0x8100, 200)], 0x0800, &ip), "two 802.1Q tags");
-    h.give(tagged(&[(0x8100, 1), (0x8100, 2), (0x8100, 3)], 0x0800, &ip), "three tags");
+    h.give(
+        tagged(&[(0x8100, 100), (0x8100, 200)], 0x0800, &ip),
+        "two 802.1Q tags",
+    );
+    h.give(
+        tagged(&[(0x8100, 1), (0x8100, 2), (0x8100, 3)], 0x0800, &ip),
+        "three tags",
+    );
     h.cut(&qinq, 15..23, "Q-in-Q");
     let mut jumbo = good();
     jumbo.payload = udp((WEB, 40_070), (DB, 9), &[0x4a; 8972]).payload;
     h.give(jumbo.frame(DB), "jumbo: 9,000 bytes of IP");
     let arp = packet::arp(1, mac(WEB), WEB, Mac::ZERO, GATEWAY);
-    h.cut(&arp, [14, 15, 21, 27, 41].into_iter(), "ARP request for the gateway");
+    h.cut(
+        &arp,
+        [14, 15, 21, 27, 41].into_iter(),
+        "ARP request for the gateway",
+    );
     for (at, value, note) in [
         (14, 9, "ARP: hardware type is not Ethernet"),
         (16, 9, "ARP: protocol is not IPv4"),
@@ -108,20 +158,38 @@ pub fn l2(lab: &Lab) -> Result<()> {
     }
     let mut unicast = arp.clone();
     unicast[..6].copy_from_slice(&mac(GATEWAY).0);
-    h.give(unicast, "ARP request sent to the gateway's own MAC (a refresh): answered");
-    h.give(eth(mac(GATEWAY), mac(WEB), 0x9000, &[0; 46]), "an unknown EtherType to the gateway");
-    let other = Hand { lab, port: "uplink" };
+    h.give(
+        unicast,
+        "ARP request sent to the gateway's own MAC (a refresh): answered",
+    );
+    h.give(
+        eth(mac(GATEWAY), mac(WEB), 0x9000, &[0; 46]),
+        "an unknown EtherType to the gateway",
+    );
+    let other = Hand {
+        lab,
+        port: "uplink",
+    };
     other.give(
-        eth(mac(DB), mac(OUTSIDE), 0x0800, &udp((OUTSIDE, 1), (UPLINK, 1), b"x").bytes()),
+        eth(
+            mac(DB),
+            mac(OUTSIDE),
+            0x0800,
+            &udp((OUTSIDE, 1), (UPLINK, 1), b"x").bytes(),
+        ),
         "from the uplink to another MAC",
     );
-    other.give(eth(mac(UPLINK), mac(OUTSIDE), 0x9000, &[0; 46]), "from the uplink, an unknown EtherType");
+    other.give(
+        eth(mac(UPLINK), mac(OUTSIDE), 0x9000, &[0; 46]),
+        "from the uplink, an unknown EtherType",
+    );
     h.give(frame, "a good frame at the end");
     Ok(())
 }
 
 pub fn ipv4(lab: &Lab) -> Result<()> {
     let h = Hand { lab, port: "web" };
+    introduce(lab);
     let out = udp((WEB, 40_071), (OUTSIDE, 9), b"good, to the outside");
     h.give(out.frame(GATEWAY), "a good frame, routed");
     h.give(good().frame(DB), "a good frame, bridged");
@@ -161,13 +229,22 @@ pub fn ipv4(lab: &Lab) -> Result<()> {
         p.options = o.to_vec();
         h.give(p.frame(GATEWAY), note);
         p.dst = DB;
-        h.give(eth(mac(DB), mac(WEB), 0x0800, &p.bytes()), &format!("{note}, bridged"));
+        h.give(
+            eth(mac(DB), mac(WEB), 0x0800, &p.bytes()),
+            &format!("{note}, bridged"),
+        );
     };
     options(&[1, 1, 1, 0], "options: no operation, end");
     options(&[7, 7, 4, 0, 0, 0, 0, 0], "options: record route");
     options(&[0x94, 4, 0, 0], "options: router alert");
-    options(&[0x83, 7, 4, 192, 0, 2, 9, 0], "options: loose source route");
-    options(&[0x89, 7, 4, 192, 0, 2, 9, 0], "options: strict source route");
+    options(
+        &[0x83, 7, 4, 192, 0, 2, 9, 0],
+        "options: loose source route",
+    );
+    options(
+        &[0x89, 7, 4, 192, 0, 2, 9, 0],
+        "options: strict source route",
+    );
     options(&[7, 1, 0, 0], "options: a length of one");
     options(&[7, 40, 4, 0], "options: a length beyond the header");
     options(&[7, 0, 0, 0], "options: a length of zero");
@@ -186,9 +263,15 @@ pub fn ipv4(lab: &Lab) -> Result<()> {
     }
     let mut long = udp((WEB, 40_071), (OUTSIDE, 9), &[0x4d; 1600]);
     long.frag = 0x4000;
-    h.give(long.frame(GATEWAY), "1,628 bytes with don't-fragment to a link of 1,500");
+    h.give(
+        long.frame(GATEWAY),
+        "1,628 bytes with don't-fragment to a link of 1,500",
+    );
     long.frag = 0;
-    h.give(long.frame(GATEWAY), "1,628 bytes without don't-fragment to a link of 1,500");
+    h.give(
+        long.frame(GATEWAY),
+        "1,628 bytes without don't-fragment to a link of 1,500",
+    );
     h.give(out.frame(GATEWAY), "a good frame at the end");
     Ok(())
 }
@@ -197,7 +280,11 @@ fn addresses(lab: &Lab) {
     let ip = |s: &str| s.parse::<Ipv4Addr>().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let web = Hand { lab, port: "web" };
     for (src, dst, note) in [
-        ("10.0.0.2", "10.0.0.2", "land: source and destination are the same"),
+        (
+            "10.0.0.2",
+            "10.0.0.2",
+            "land: source and destination are the same",
+        ),
         ("127.0.0.1", "192.0.2.2", "from loopback"),
         ("10.0.0.2", "127.0.0.1", "to loopback"),
         ("0.0.0.0", "192.0.2.2", "from 0.0.0.0"),
@@ -211,20 +298,51 @@ fn addresses(lab: &Lab) {
         ("172.16.0.9", "192.0.2.2", "from outside the subnet"),
         ("169.254.1.1", "192.0.2.2", "from link-local"),
         ("10.0.0.2", "169.254.169.254", "to link-local"),
-        ("10.0.0.2", "224.0.0.251", "to multicast by the gateway's MAC"),
-        ("10.0.0.2", "10.0.0.255", "to the subnet's broadcast by the gateway's MAC"),
-        ("10.0.0.2", "255.255.255.255", "to broadcast by the gateway's MAC"),
-        ("10.0.0.2", "192.0.2.255", "to the outside's directed broadcast"),
-        ("10.0.0.2", "192.0.2.1", "to the uplink address, a port that is not published"),
+        (
+            "10.0.0.2",
+            "224.0.0.251",
+            "to multicast by the gateway's MAC",
+        ),
+        (
+            "10.0.0.2",
+            "10.0.0.255",
+            "to the subnet's broadcast by the gateway's MAC",
+        ),
+        (
+            "10.0.0.2",
+            "255.255.255.255",
+            "to broadcast by the gateway's MAC",
+        ),
+        (
+            "10.0.0.2",
+            "192.0.2.255",
+            "to the outside's directed broadcast",
+        ),
+        (
+            "10.0.0.2",
+            "192.0.2.1",
+            "to the uplink address, a port that is not published",
+        ),
     ] {
         let p = udp((ip(src), 40_072), (ip(dst), 7), b"martian");
         web.give(eth(mac(GATEWAY), mac(WEB), 0x0800, &p.bytes()), note);
     }
-    let uplink = Hand { lab, port: "uplink" };
+    let uplink = Hand {
+        lab,
+        port: "uplink",
+    };
     for (src, dst, note) in [
-        ("10.0.0.2", "192.0.2.1", "from outside with an inside source"),
+        (
+            "10.0.0.2",
+            "192.0.2.1",
+            "from outside with an inside source",
+        ),
         ("192.0.2.1", "192.0.2.1", "land at the uplink"),
-        ("192.0.2.2", "10.0.0.2", "from outside straight to a container"),
+        (
+            "192.0.2.2",
+            "10.0.0.2",
+            "from outside straight to a container",
+        ),
         ("192.0.2.2", "198.51.100.2", "from outside to the outside"),
         ("192.0.2.2", "192.0.2.1", "to a port that is not published"),
     ] {
@@ -234,7 +352,10 @@ fn addresses(lab: &Lab) {
 }
 
 pub fn l4(lab: &Lab) -> Result<()> {
-    let h = Hand { lab, port: "uplink" };
+    let h = Hand {
+        lab,
+        port: "uplink",
+    };
     let client = (OUTSIDE, 40_080);
     let give = |p: &Ip, note: &str| h.give(p.frame(UPLINK), note);
     let seg = |flags: u8| tcp(client, PUBLIC, 1000, 0, flags, &[]);
@@ -267,7 +388,10 @@ pub fn l4(lab: &Lab) -> Result<()> {
     zero = tcp(client, (UPLINK, 0), 1, 0, SYN, &[]);
     give(&zero, "TCP to port 0");
     for (options, note) in [
-        (vec![2, 4, 5, 0xb4, 3, 3, 14, 1], "TCP options: MSS, window scale 14"),
+        (
+            vec![2, 4, 5, 0xb4, 3, 3, 14, 1],
+            "TCP options: MSS, window scale 14",
+        ),
         (vec![3, 3, 255, 1], "TCP options: window scale 255"),
         (vec![2, 0, 0, 0], "TCP options: a length of zero"),
         (vec![2, 40, 0, 0], "TCP options: a length beyond the header"),
@@ -307,20 +431,35 @@ pub fn l4(lab: &Lab) -> Result<()> {
     p.payload[3] ^= 1;
     give(&p, "ICMP checksum wrong");
     for kind in [6, 10, 13, 15, 17, 255] {
-        give(&icmp(OUTSIDE, UPLINK, kind, 0, [0; 4], &[0; 12]), &format!("ICMP type {kind}"));
+        give(
+            &icmp(OUTSIDE, UPLINK, kind, 0, [0; 4], &[0; 12]),
+            &format!("ICMP type {kind}"),
+        );
     }
     Ok(())
 }
 
 /// A connection made by hand, attacked from the side, and alive at the end.
 fn session(lab: &Lab) {
-    let (h, inside) = (Hand { lab, port: "uplink" }, Hand { lab, port: "web" });
+    let (h, inside) = (
+        Hand {
+            lab,
+            port: "uplink",
+        },
+        Hand { lab, port: "web" },
+    );
     let (client, server) = ((OUTSIDE, 40_082), (WEB, PUBLISHED));
     let from_client = |seq, ack, flags, data: &[u8], note: &str| {
-        h.give(tcp(client, PUBLIC, seq, ack, flags, data).frame(UPLINK), note);
+        h.give(
+            tcp(client, PUBLIC, seq, ack, flags, data).frame(UPLINK),
+            note,
+        );
     };
     let from_server = |seq, ack, flags, data: &[u8], note: &str| {
-        inside.give(tcp(server, client, seq, ack, flags, data).frame(GATEWAY), note);
+        inside.give(
+            tcp(server, client, seq, ack, flags, data).frame(GATEWAY),
+            note,
+        );
     };
     from_client(1000, 0, SYN, &[], "a handshake: SYN");
     from_server(9000, 1001, SYN | ACK, &[], "SYN, ACK");
@@ -328,9 +467,27 @@ fn session(lab: &Lab) {
     from_client(1001, 9001, ACK, b"request", "data in the window");
     from_server(9001, 1008, ACK, b"answer", "its answer");
     from_client(1008, 9007, ACK, &[], "acknowledged");
-    from_client(900_001_000, 9007, ACK, b"far", "data far outside the window");
-    from_client(1008, 800_000_000, ACK, &[], "acknowledges what was never sent");
-    from_client(1500, 0, RST, &[], "RST inside the window, not exact (RFC 5961)");
+    from_client(
+        900_001_000,
+        9007,
+        ACK,
+        b"far",
+        "data far outside the window",
+    );
+    from_client(
+        1008,
+        800_000_000,
+        ACK,
+        &[],
+        "acknowledges what was never sent",
+    );
+    from_client(
+        1500,
+        0,
+        RST,
+        &[],
+        "RST inside the window, not exact (RFC 5961)",
+    );
     from_client(700_000_000, 0, RST, &[], "RST outside the window");
     from_client(5000, 0, SYN, &[], "SYN into the connection (RFC 5961)");
     from_client(1008, 9007, ACK, b"still here", "the connection lives");
@@ -341,6 +498,7 @@ fn session(lab: &Lab) {
 
 pub fn vnet_hdr(lab: &Lab) -> Result<()> {
     let h = Hand { lab, port: "web" };
+    introduce(lab);
     let data = vec![0x64; 900];
     let bridged = tcp((WEB, 40_090), (DB, 80), 1, 1, ACK, &data).frame(DB);
     let routed = tcp((WEB, 40_091), (OUTSIDE, 80), 1, 0, SYN, &[]).frame(GATEWAY);
@@ -356,35 +514,91 @@ pub fn vnet_hdr(lab: &Lab) -> Result<()> {
         h.give_with(bridged.clone(), vnet, note);
         h.give_with(routed.clone(), vnet, &format!("{note}; routed"));
     };
-    h.give_with(bridged.clone(), hdr(1, 1, 54, 400, 34, 16), "a good TCP superframe");
-    each(hdr(1, 0, 0, 0, 65_535, 16), "checksum starts behind the frame");
-    each(hdr(1, 0, 0, 0, 34, 65_535), "checksum is stored behind the frame");
-    each(hdr(1, 0, 0, 0, 65_535, 65_535), "start plus offset overflow sixteen bits");
+    h.give_with(
+        bridged.clone(),
+        hdr(1, 1, 54, 400, 34, 16),
+        "a good TCP superframe",
+    );
+    each(
+        hdr(1, 0, 0, 0, 65_535, 16),
+        "checksum starts behind the frame",
+    );
+    each(
+        hdr(1, 0, 0, 0, 34, 65_535),
+        "checksum is stored behind the frame",
+    );
+    each(
+        hdr(1, 0, 0, 0, 65_535, 65_535),
+        "start plus offset overflow sixteen bits",
+    );
     each(hdr(1, 0, 0, 0, 0, 0), "checksum over the Ethernet header");
     each(hdr(1, 0, 0, 0, 14, 10), "checksum of the IP header");
     each(hdr(1, 0, 0, 0, 34, 17), "checksum at an odd offset");
     each(hdr(1, 0, 0, 0, 34, 6), "TCP with UDP's checksum offset");
-    each(hdr(1, 1, 54, 0, 34, 16), "superframe of segments of no bytes");
-    each(hdr(1, 1, 54, 1, 34, 16), "superframe of segments of one byte");
-    each(hdr(0, 1, 54, 400, 34, 16), "superframe without a partial checksum");
+    each(
+        hdr(1, 1, 54, 0, 34, 16),
+        "superframe of segments of no bytes",
+    );
+    each(
+        hdr(1, 1, 54, 1, 34, 16),
+        "superframe of segments of one byte",
+    );
+    each(
+        hdr(0, 1, 54, 400, 34, 16),
+        "superframe without a partial checksum",
+    );
     each(hdr(1, 1, 0, 400, 34, 16), "header length 0: only a hint");
-    each(hdr(1, 1, 65_535, 400, 34, 16), "header length 65,535: only a hint");
-    each(hdr(1, 1, 54, 65_535, 34, 16), "segments longer than the frame");
-    each(hdr(1, 4, 54, 400, 34, 16), "IPv6 superframe, but the frame is IPv4");
-    each(hdr(1, 5, 42, 400, 34, 6), "UDP superframe, but the frame is TCP");
-    each(hdr(1, 3, 42, 400, 34, 6), "UDP fragmentation offload (UFO), never negotiated");
+    each(
+        hdr(1, 1, 65_535, 400, 34, 16),
+        "header length 65,535: only a hint",
+    );
+    each(
+        hdr(1, 1, 54, 65_535, 34, 16),
+        "segments longer than the frame",
+    );
+    each(
+        hdr(1, 4, 54, 400, 34, 16),
+        "IPv6 superframe, but the frame is IPv4",
+    );
+    each(
+        hdr(1, 5, 42, 400, 34, 6),
+        "UDP superframe, but the frame is TCP",
+    );
+    each(
+        hdr(1, 3, 42, 400, 34, 6),
+        "UDP fragmentation offload (UFO), never negotiated",
+    );
     each(hdr(1, 9, 54, 400, 34, 16), "unknown gso_type 9");
     each(hdr(1, 0x81, 54, 400, 34, 16), "superframe with ECN");
     each(hdr(1, 0x80, 54, 400, 34, 16), "ECN without a kind");
     each(hdr(0xff, 0, 0, 0, 34, 16), "all flags");
     each(hdr(2, 0, 0, 0, 0, 0), "checksum verified (DATA_VALID)");
     let many = udp((WEB, 40_092), (DB, 9), &[0x75; 1000]).frame(DB);
-    h.give_with(many.clone(), hdr(1, 5, 42, 300, 34, 6), "a good UDP superframe");
-    h.give_with(many, hdr(1, 5, 42, 1, 34, 6), "a UDP superframe of 1,000 datagrams");
-    let fragment = Ip { frag: 0x2000, ..udp((WEB, 40_093), (DB, 9), &[0x66; 1000]) };
-    h.give_with(fragment.frame(DB), hdr(1, 5, 42, 500, 34, 6), "a UDP superframe that is a fragment");
+    h.give_with(
+        many.clone(),
+        hdr(1, 5, 42, 300, 34, 6),
+        "a good UDP superframe",
+    );
+    h.give_with(
+        many,
+        hdr(1, 5, 42, 1, 34, 6),
+        "a UDP superframe of 1,000 datagrams",
+    );
+    let fragment = Ip {
+        frag: 0x2000,
+        ..udp((WEB, 40_093), (DB, 9), &[0x66; 1000])
+    };
+    h.give_with(
+        fragment.frame(DB),
+        hdr(1, 5, 42, 500, 34, 6),
+        "a UDP superframe that is a fragment",
+    );
     let arp = packet::arp(1, mac(WEB), WEB, Mac::ZERO, DB);
-    h.give_with(arp, hdr(1, 1, 54, 400, 34, 16), "an ARP packet as a TCP superframe");
+    h.give_with(
+        arp,
+        hdr(1, 1, 54, 400, 34, 16),
+        "an ARP packet as a TCP superframe",
+    );
     h.give(good().frame(DB), "a good frame at the end");
     Ok(())
 }
@@ -396,13 +610,18 @@ pub fn ipv6(lab: &Lab) -> Result<()> {
         let mut p = vec![0x60, 0, 0, 0];
         p.extend((payload.len() as u16).to_be_bytes());
         p.extend([next, hop]);
-        p.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x42, 0x0a, 0xff, 0xfe, 0, 0, 2]);
+        p.extend([
+            0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x42, 0x0a, 0xff, 0xfe, 0, 0, 2,
+        ]);
         p.extend([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         p.extend(payload);
         p
     };
     let six = |next: u8, payload: &[u8], note: &str| {
-        h.give(eth(all, mac(WEB), 0x86dd, &packet6(next, 255, payload)), note);
+        h.give(
+            eth(all, mac(WEB), 0x86dd, &packet6(next, 255, payload)),
+            note,
+        );
     };
     let message = |kind: u8| {
         let mut m = vec![kind, 0, 0, 0];
@@ -419,8 +638,16 @@ pub fn ipv6(lab: &Lab) -> Result<()> {
     six(58, &message(133), "router solicitation");
     six(58, &message(134), "router advertisement: refused");
     six(58, &message(137), "redirect: refused");
-    six(60, &chain(58, &message(134)), "router advertisement behind destination options: refused");
-    six(44, &[58, 0, 0, 1, 0, 0, 0, 9], "first fragment without what follows: refused (RFC 7113)");
+    six(
+        60,
+        &chain(58, &message(134)),
+        "router advertisement behind destination options: refused",
+    );
+    six(
+        44,
+        &[58, 0, 0, 1, 0, 0, 0, 9],
+        "first fragment without what follows: refused (RFC 7113)",
+    );
     let mut dhcp = vec![0x02, 0x23, 0x02, 0x22, 0, 20, 0, 0];
     dhcp.extend([2; 12]);
     six(17, &dhcp, "DHCPv6 server's advertisement: refused");
@@ -435,6 +662,9 @@ pub fn ipv6(lab: &Lab) -> Result<()> {
     let mut version = whole.clone();
     version[14] = 0x40;
     h.give(version, "version 4 in an IPv6 frame");
-    h.give(eth(mac(GATEWAY), mac(WEB), 0x86dd, &packet6(17, 64, &dhcp)), "IPv6 to the gateway: not routed");
+    h.give(
+        eth(mac(GATEWAY), mac(WEB), 0x86dd, &packet6(17, 64, &dhcp)),
+        "IPv6 to the gateway: not routed",
+    );
     Ok(())
 }

@@ -17,7 +17,15 @@ type Scene = fn() -> Result<Vec<Record>>;
 pub const ALL: &[(&str, Scene)] = &[
     ("arp", || plain(arp::exchange)),
     ("arp-resolve", || plain(arp::resolve)),
-    ("dhcp", || with(Setup { unaddressed: true, ..Setup::default() }, udp::dhcp)),
+    ("dhcp", || {
+        with(
+            Setup {
+                unaddressed: true,
+                ..Setup::default()
+            },
+            udp::dhcp,
+        )
+    }),
     ("tcp-bridged", || plain(tcp::bridged)),
     ("tcp-host", || plain(tcp::host)),
     ("tcp-dnat", || plain(tcp::dnat)),
@@ -38,10 +46,26 @@ pub const ALL: &[(&str, Scene)] = &[
     ("fragments-hostile", || plain(fragments::hostile)),
     ("icmp-echo", || plain(icmp::echo)),
     ("icmp-unreachable", || plain(icmp::unreachable)),
-    ("icmp-frag-needed", || with(Setup { far_mtu: Some(1280), ..Setup::default() }, icmp::frag_needed)),
+    ("icmp-frag-needed", || {
+        with(
+            Setup {
+                far_mtu: Some(1280),
+                ..Setup::default()
+            },
+            icmp::frag_needed,
+        )
+    }),
     ("icmp-time-exceeded", || plain(icmp::time_exceeded)),
     ("icmp-handmade", || plain(icmp::handmade)),
-    ("vlan", || with(Setup { vid: Some(7), ..Setup::default() }, tcp::bridged)),
+    ("vlan", || {
+        with(
+            Setup {
+                vid: Some(7),
+                ..Setup::default()
+            },
+            tcp::bridged,
+        )
+    }),
     ("superframes-tcp", || with(OFFLOAD, superframes::tcp)),
     ("superframes-udp", || with(OFFLOAD, superframes::udp)),
     ("malformed-l2", || plain(malformed::l2)),
@@ -51,7 +75,12 @@ pub const ALL: &[(&str, Scene)] = &[
     ("malformed-ipv6", || plain(malformed::ipv6)),
 ];
 
-const OFFLOAD: Setup = Setup { offload: true, vid: None, unaddressed: false, far_mtu: None };
+const OFFLOAD: Setup = Setup {
+    offload: true,
+    vid: None,
+    unaddressed: false,
+    far_mtu: None,
+};
 
 fn plain(play: fn(&Lab) -> Result<()>) -> Result<Vec<Record>> {
     with(Setup::default(), play)

@@ -63,4 +63,3 @@ pub fn udp(lab: &Lab) -> Result<()> {
     }
     Ok(())
 }
-

@@ -155,13 +155,20 @@ pub fn open_simultaneous(lab: &Lab) -> Result<()> {
 
 /// SO_LINGER with zero seconds: the close is a RST. Each side once.
 pub fn reset_linger(lab: &Lab) -> Result<()> {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     let l = listen(&lab.web, ANY, PUBLISHED)?;
     for (port, by_client) in [(40_013, true), (40_014, false)] {
         let mut client = connect(&lab.out, port, PUBLIC)?;
         let mut server = accept(&l)?;
         say(&mut client, &mut server, b"this ends badly\n")?;
-        let (resetting, other) = if by_client { (client, server) } else { (server, client) };
+        let (resetting, other) = if by_client {
+            (client, server)
+        } else {
+            (server, client)
+        };
         nix::sys::socket::setsockopt(&resetting, nix::sys::socket::sockopt::Linger, &linger)?;
         drop(resetting);
         settle();
@@ -172,7 +179,10 @@ pub fn reset_linger(lab: &Lab) -> Result<()> {
 
 /// Nobody listens: inside a container behind a published port, and outside.
 pub fn reset_closed_port(lab: &Lab) -> Result<()> {
-    for (ns, port, to) in [(&lab.out, 40_015, PUBLIC), (&lab.web, 40_016, (OUTSIDE, 81))] {
+    for (ns, port, to) in [
+        (&lab.out, 40_015, PUBLIC),
+        (&lab.web, 40_016, (OUTSIDE, 81)),
+    ] {
         if connect(ns, port, to).is_ok() {
             return Err("connected to a closed port".into());
         }
@@ -187,7 +197,8 @@ pub fn retransmission(lab: &Lab) -> Result<()> {
         if port != "uplink" || b.len() < 54 || b[12..14] != [8, 0] || b[23] != 6 {
             return Gate::Pass;
         }
-        let data = usize::from(u16::from_be_bytes([b[16], b[17]])) - 20 - usize::from(b[46] >> 4) * 4;
+        let data =
+            usize::from(u16::from_be_bytes([b[16], b[17]])) - 20 - usize::from(b[46] >> 4) * 4;
         let kind = match b[47] {
             f if f & 2 != 0 => 0,
             f if f & 1 != 0 => 2,
@@ -195,7 +206,11 @@ pub fn retransmission(lab: &Lab) -> Result<()> {
             _ => return Gate::Pass,
         };
         seen[kind] += 1;
-        if seen[kind] == 1 { Gate::Lose } else { Gate::Pass }
+        if seen[kind] == 1 {
+            Gate::Lose
+        } else {
+            Gate::Pass
+        }
     });
     let (client, server) = published(lab)?;
     talk(client, server)
@@ -207,7 +222,11 @@ pub fn out_of_order(lab: &Lab) -> Result<()> {
     lab.wire.gate(move |port, b| {
         let data = port == "uplink" && b.len() > 1000;
         count += i32::from(data);
-        if data && count == 2 { Gate::Swap } else { Gate::Pass }
+        if data && count == 2 {
+            Gate::Swap
+        } else {
+            Gate::Pass
+        }
     });
     let (mut client, mut server) = published(lab)?;
     let words: Vec<u8> = (0..4 * 1448).map(|i| (i % 251) as u8).collect();
@@ -215,4 +234,3 @@ pub fn out_of_order(lab: &Lab) -> Result<()> {
     client.shutdown(Shutdown::Write)?;
     finish(client, server)
 }
-

@@ -54,11 +54,21 @@ pub fn closed_port(lab: &Lab) -> Result<()> {
 
 /// A socket for port `port` that speaks by `eth0` whether it has an address or not.
 fn broadcaster(ns: &control::netns::Netns, port: u16) -> Result<UdpSocket> {
-    let fd = ns.run(|| socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None))??;
+    let fd = ns.run(|| {
+        socket(
+            AddressFamily::Inet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+    })??;
     setsockopt(&fd, ReuseAddr, &true)?;
     setsockopt(&fd, Broadcast, &true)?;
     setsockopt(&fd, BindToDevice, &"eth0".into())?;
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(ANY, port)))?;
+    bind(
+        fd.as_raw_fd(),
+        &SockaddrIn::from(SocketAddrV4::new(ANY, port)),
+    )?;
     let s = as_udp(fd);
     s.set_read_timeout(Some(std::time::Duration::from_secs(3)))?;
     Ok(s)

@@ -1,0 +1,145 @@
+use super::*;
+use crate::plan::Plan;
+
+fn plan_of(raw: &Raw) -> Plan {
+    let here = Surroundings {
+        cores: 1,
+        euid: 0,
+        runtime_dir: None,
+    };
+    plan(raw, &here).unwrap()
+}
+
+fn capture_of(interfaces: Vec<Interface>, packets: Vec<(usize, u64, Vec<u8>)>) -> Capture {
+    let packets = packets
+        .into_iter()
+        .map(|(interface, at, bytes)| Packet {
+            at,
+            interface,
+            original_len: bytes.len() as u32,
+            bytes,
+            vnet: [0; 10],
+            comment: None,
+        })
+        .collect();
+    Capture {
+        interfaces,
+        packets,
+        trouble: None,
+    }
+}
+
+fn story(c: &Capture) -> String {
+    let (setup, ports) = setup(c, &plan_of(&Raw::default()), Caps::ALL, 1);
+    let mut replay = Replay::new(c, &setup, ports).unwrap();
+    let mut out = Vec::new();
+    let told = story::tell(&mut replay, c, &setup, &mut out).unwrap();
+    told.balance.unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// web asks for the gateway.
+fn who_has() -> Vec<u8> {
+    let mut f = vec![0xff; 6];
+    f.extend([2, 0x42, 10, 0, 0, 2, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    f.extend([
+        2, 0x42, 10, 0, 0, 2, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1,
+    ]);
+    f
+}
+
+#[test]
+fn each_frame_gets_its_line() {
+    let c = capture_of(
+        vec![Interface::new("web", None, None)],
+        vec![(0, 1_000, who_has()), (0, 2_000, vec![0; 9])],
+    );
+    let text = story(&c);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].contains("1    0.000000 web: ARP who has 10.0.0.1?"),
+        "{text}"
+    );
+    assert!(
+        lines[0].contains("-> answered by the switch; to web: 02:42:0a:00:00:01 > 02:42:0a:00:00:02: ARP 10.0.0.1 is at"),
+        "{text}"
+    );
+    assert!(
+        lines[1].contains("9 bytes, less than an Ethernet header -> dropped:"),
+        "{text}"
+    );
+    assert!(lines[1].ends_with("(eth_truncated)"), "{text}");
+    assert!(text.contains("nothing is missing"), "{text}");
+}
+
+#[test]
+fn names_choose_ports() {
+    let mac = Mac([2, 0x42, 10, 0, 0, 9]);
+    let c = capture_of(
+        vec![
+            Interface::default(),
+            Interface::new("sw0", None, None),
+            Interface::new("uplink", None, Some([192, 0, 2, 77].into())),
+            Interface::new("eth7", Some(mac), Some([10, 0, 0, 9].into())),
+            Interface::new("eth7", Some(mac), None),
+            Interface::new("eth8", Some(mac), Some([10, 0, 0, 9].into())),
+            Interface::new("eth9", Some(Mac::BROADCAST), Some([172, 16, 0, 1].into())),
+        ],
+        vec![],
+    );
+    let (s, ports) = setup(&c, &plan_of(&Raw::default()), Caps::ALL, 1);
+    let names: Vec<&str> = ports.iter().map(|p| s.ports[*p].name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["web", "sw0", "uplink", "eth7", "eth7", "eth8", "eth9"]
+    );
+    let role = |n: &str| s.ports.iter().find(|p| p.name == n).unwrap().role;
+    assert_eq!(
+        (role("sw0"), role("uplink"), role("web")),
+        (Role::Host, Role::Uplink, Role::Access)
+    );
+    assert_eq!(s.config.uplink.unwrap().next_hop, [192, 0, 2, 77]);
+    // A MAC or address that is taken or impossible is not believed, and the switch starts.
+    let eth = |n: &str| s.ports.iter().find(|p| p.name == n).unwrap();
+    assert_eq!(
+        (eth("eth7").mac, eth("eth8").ip, eth("eth9").ip),
+        (mac, None, None)
+    );
+    Lab::new(&s).unwrap();
+}
+
+#[test]
+fn time_that_jumps_or_goes_back_is_survived() {
+    let day = 86_400_000_000_000;
+    let at = [5 * day, 0, 9000 * day, u64::MAX, 7, u64::MAX];
+    let packets = at.iter().map(|t| (0, *t, who_has())).collect();
+    let text = story(&capture_of(vec![Interface::default()], packets));
+    assert_eq!(
+        text.matches("answered by the switch").count(),
+        at.len(),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unreadable_file_is_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.pcapng");
+    let says = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let e = load(&path).unwrap_err();
+        assert_eq!(e.code(), 1);
+        assert!(e.to_string().contains("x.pcapng: "), "{e}");
+        e.to_string()
+    };
+    assert!(says(b"hello").ends_with("neither a pcap nor a pcapng file"));
+    assert!(says(&[0x0a, 0x0d, 0x0d, 0x0a]).contains("cut short"));
+    assert!(
+        load(Path::new("/nonexistent.pcap"))
+            .unwrap_err()
+            .to_string()
+            .contains("cannot read")
+    );
+}
+
+use dataplane::base::{Mac, Role};
