@@ -13,9 +13,17 @@ use crate::nat::icmp_error::{self, rewrite_error};
 use crate::rewrite;
 use std::net::Ipv4Addr;
 
+/// ICMP type of a redirect (RFC 792).
+const REDIRECT: u8 = 5;
+
 impl Ctx<'_> {
     /// Translates and forwards an ICMP error that came in on `pkt.zone`.
     pub fn icmp_error(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        // A redirect names a router of the network that it was sent in, to hosts of that network
+        // (RFC 1812 section 5.2.7.2). Behind a translation it would only lead astray.
+        if pkt.frame.bytes().get(usize::from(pkt.p.l4_off)) == Some(&REDIRECT) {
+            return Verdict::Drop(Reason::NotRouted);
+        }
         let inner = match icmp_error::inner(pkt.frame.bytes(), &pkt.p) {
             Ok(inner) => inner,
             Err(reason) => return Verdict::Drop(reason),

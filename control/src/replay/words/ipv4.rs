@@ -28,9 +28,12 @@ fn head(b: Field<'_>, hdr: Option<&VnetHdr>) -> Option<String> {
     if offset > 0 {
         let _ = write!(out, "{} {src} > {dst}", name(proto));
     } else {
-        let whole = !more && b.len() >= total && hdr.is_some();
-        let partial = !whole || hdr.is_some_and(|h| h.needs_csum);
-        out += &transport(l4, proto, src, dst, partial)
+        let sums = match hdr {
+            Some(h) if h.needs_csum => Sums::Partial,
+            Some(_) if !more && b.len() >= total => Sums::Finished,
+            _ => Sums::Unknown,
+        };
+        out += &transport(l4, proto, src, dst, sums)
             .unwrap_or_else(|| format!("{} {src} > {dst} cut to {} bytes", name(proto), l4.len()));
     }
     if offset > 0 || more {
@@ -76,21 +79,26 @@ fn name(proto: u8) -> String {
     }
 }
 
-/// The L4 header and what is said about its checksum, unless it is partial.
-fn transport(
-    b: Field<'_>,
-    proto: u8,
-    src: Ipv4Addr,
-    dst: Ipv4Addr,
-    partial: bool,
-) -> Option<String> {
+/// What the checksum field of an L4 header should hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sums {
+    /// The checksum.
+    Finished,
+    /// The sum of the pseudo-header, not complemented.
+    Partial,
+    /// What can't be told: not the whole packet is here.
+    Unknown,
+}
+
+/// The L4 header, and what is wrong with its checksum.
+fn transport(b: Field<'_>, proto: u8, src: Ipv4Addr, dst: Ipv4Addr, sums: Sums) -> Option<String> {
     let pseudo = || {
         let mut p = src.octets().to_vec();
         p.extend(dst.octets());
         u32::from(sum(&p, u32::from(proto))) + b.len() as u32
     };
-    let (mut out, bad) = match proto {
-        6 => (tcp(b, src, dst)?, sum(b.0, pseudo()) != 0xffff),
+    let (mut out, finished, field) = match proto {
+        6 => (tcp(b, src, dst)?, sum(b.0, pseudo()) == 0xffff, b.u16(16)),
         17 => {
             let length = usize::from(b.u16(4)?);
             let mut out = format!(
@@ -99,15 +107,22 @@ fn transport(
                 b.u16(2)?,
                 length.saturating_sub(8)
             );
-            if !partial && length != b.len() {
+            if sums != Sums::Unknown && length != b.len() {
                 let _ = write!(out, ", UDP LENGTH {length} OF {}", b.len());
             }
-            (out, b.u16(6)? != 0 && sum(b.0, pseudo()) != 0xffff)
+            let field = b.u16(6)?;
+            let finished = field == 0 || sum(b.0, pseudo()) == 0xffff;
+            (out, finished, Some(field))
         }
-        1 => (icmp::words(b, src, dst)?, sum(b.0, 0) != 0xffff),
+        1 => (icmp::words(b, src, dst)?, sum(b.0, 0) == 0xffff, None),
         _ => return Some(format!("{} {src} > {dst} len {}", name(proto), b.len())),
     };
-    if bad && !partial {
+    let bad = match sums {
+        Sums::Finished => !finished,
+        Sums::Partial => field.is_some_and(|f| f != sum(&[], pseudo())),
+        Sums::Unknown => false,
+    };
+    if bad {
         let _ = write!(out, ", {} CHECKSUM WRONG", name(proto));
     }
     Some(out)

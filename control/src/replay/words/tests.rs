@@ -66,9 +66,11 @@ fn udp_and_what_may_be_wrong_with_it() {
         ..VnetHdr::PLAIN
     };
     assert_eq!(
-        payload(&hex(&good.replace("a9e9", "1234")), &partial),
+        payload(&hex(&good.replace("a9e9", "141f")), &partial),
         "UDP 10.0.0.2:1 > 10.0.0.3:2 len 1 ttl 64, checksum to be finished from byte 34 at +6"
     );
+    let wrong = payload(&hex(&good), &partial);
+    assert!(wrong.contains("UDP CHECKSUM WRONG"), "{wrong}");
 }
 
 #[test]

@@ -228,11 +228,9 @@ pub fn ipv4(lab: &Lab) -> Result<()> {
         let mut p = out.clone();
         p.options = o.to_vec();
         h.give(p.frame(GATEWAY), note);
-        p.dst = DB;
-        h.give(
-            eth(mac(DB), mac(WEB), 0x0800, &p.bytes()),
-            &format!("{note}, bridged"),
-        );
+        p = good();
+        p.options = o.to_vec();
+        h.give(p.frame(DB), &format!("{note}, bridged"));
     };
     options(&[1, 1, 1, 0], "options: no operation, end");
     options(&[7, 7, 4, 0, 0, 0, 0, 0], "options: record route");
@@ -352,6 +350,7 @@ fn addresses(lab: &Lab) {
 }
 
 pub fn l4(lab: &Lab) -> Result<()> {
+    introduce(lab);
     let h = Hand {
         lab,
         port: "uplink",
