@@ -284,7 +284,7 @@ fn frames_with_any_byte_changed_are_survived_and_counted() {
                         *b = next(&mut state) as u8;
                     }
                 }
-                if next(&mut state) % 4 == 0 {
+                if next(&mut state).is_multiple_of(4) {
                     let at = next(&mut state) as usize % bad.vnet.len();
                     bad.vnet[at] = next(&mut state) as u8;
                 }

@@ -98,7 +98,7 @@ fn names_choose_ports() {
         (role("sw0"), role("uplink"), role("web")),
         (Role::Host, Role::Uplink, Role::Access)
     );
-    assert_eq!(s.config.uplink.unwrap().next_hop, [192, 0, 2, 77]);
+    assert_eq!(s.config.uplink.unwrap().next_hop.octets(), [192, 0, 2, 77]);
     // A MAC or address that is taken or impossible is not believed, and the switch starts.
     let eth = |n: &str| s.ports.iter().find(|p| p.name == n).unwrap();
     assert_eq!(
