@@ -121,10 +121,10 @@ fn stream(from: &TcpStream, to: &TcpStream, length: Duration) -> u64 {
         let mut buffer = vec![0; 256 * 1024];
         let mut got = 0;
         loop {
-            let done = sender.is_finished();
             match (&*to).read(&mut buffer) {
                 Ok(n) => got += n as u64,
-                Err(_) if done => break,
+                // All was sent; whether all came is compared below.
+                Err(_) if sender.is_finished() => break,
                 Err(e) => panic!("the stream stalls after {got} bytes: {e}"),
             }
         }
