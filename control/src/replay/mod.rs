@@ -4,7 +4,8 @@
 //! Each packet enters by the port that is called like the interface it was captured on: the
 //! bridge (`sw0`) is the host's, `uplink` is the outside, every other name is a container's port.
 //! Packets of an interface without a name enter by `web`. What the file says of an interface's
-//! MAC and IPv4 address is what the switch is told of that port, as when a namespace is attached.
+//! MAC and IPv4 address is what the switch is told of that port, as when a namespace is attached;
+//! a namespace of `--attach` is a port of that name, whether packets come in by it or not.
 
 pub mod capture;
 mod lab;
@@ -20,6 +21,7 @@ pub use story::fate;
 
 use crate::cli::flags::Raw;
 use crate::plan::Failure;
+use crate::plan::spec::scalar::Offload;
 use crate::plan::validate::{Surroundings, plan};
 use capture::{Capture, Interface, Packet};
 use dataplane::base::Instant;
@@ -124,10 +126,7 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let plan = plan(&raw, &here)?;
     let capture = load(&args.input)?;
-    let caps = match plan.offload {
-        crate::plan::spec::scalar::Offload::Off => Caps::NONE,
-        _ => Caps::ALL,
-    };
+    let caps = caps(plan.offload);
     let (setup, ports) = setup(&capture, &plan, caps, 1);
     let mut replay = Replay::new(&capture, &setup, ports)?;
     let out = BufWriter::new(io::stdout().lock());
@@ -152,6 +151,20 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
             capture.packets.len()
         ))),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What ports with these offloads take unfinished.
+fn caps(offload: Offload) -> Caps {
+    match offload {
+        Offload::Auto | Offload::On => Caps::ALL,
+        Offload::Off => Caps::NONE,
+        Offload::Only { csum, tso, uso } => Caps {
+            csum,
+            tso4: csum && tso,
+            tso6: csum && tso,
+            uso: csum && uso,
+        },
     }
 }
 

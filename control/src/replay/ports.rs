@@ -60,6 +60,12 @@ pub fn setup(capture: &Capture, plan: &Plan, caps: Caps, workers: usize) -> (Set
             Some(u.next_hop),
         ));
     }
+    for a in &plan.attach {
+        let name = a.netns.to_string();
+        if ports.iter().all(|p| p.name != name && p.mac != a.mac) {
+            ports.push(spec(&name, Role::Access, a.mac, Some(a.ip)));
+        }
+    }
     let mut of_interface = Vec::new();
     for i in &capture.interfaces {
         let name = i.name.as_deref().unwrap_or(UNNAMED);

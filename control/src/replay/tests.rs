@@ -109,6 +109,36 @@ fn names_choose_ports() {
 }
 
 #[test]
+fn attached_namespaces_are_ports() {
+    let raw = Raw {
+        attach: vec!["web:10.0.0.2".into(), "db:10.0.0.3".into()],
+        ..Raw::default()
+    };
+    let c = capture_of(vec![Interface::new("web", None, None)], vec![]);
+    let (s, ports) = setup(&c, &plan_of(&raw), Caps::ALL, 1);
+    let names: Vec<&str> = s.ports.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names, ["sw0", "web", "db"]);
+    assert_eq!(ports, [1]);
+    assert_eq!(s.ports[1].mac, Mac([2, 0x42, 10, 0, 0, 2]));
+    Lab::new(&s).unwrap();
+}
+
+#[test]
+fn ports_take_what_the_offloads_say() {
+    let only = Offload::Only {
+        csum: true,
+        tso: false,
+        uso: true,
+    };
+    let some = caps(only);
+    assert!(some.csum && some.uso && !some.tso4 && !some.tso6);
+    assert_eq!(
+        (caps(Offload::Auto), caps(Offload::Off)),
+        (Caps::ALL, Caps::NONE)
+    );
+}
+
+#[test]
 fn time_that_jumps_or_goes_back_is_survived() {
     let day = 86_400_000_000_000;
     let at = [5 * day, 0, 9000 * day, u64::MAX, 7, u64::MAX];
