@@ -5,11 +5,12 @@
 //! a port throws away what was still said about it: a late report never meets the next port of
 //! the same number.
 
-use super::{Shared, State};
+use super::{Shared, State, quarantine};
 use crossbeam_channel::Select;
 use dataplane::base::{PortId, Role};
 use dataplane::worker::Event;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 /// Starts the thread that hears the workers. It ends with them.
@@ -63,9 +64,15 @@ impl Shared {
                     .ports
                     .get(&id)
                     .map_or_else(|| format!("port {id}"), |a| a.name());
+                let dir = self.plan.control.parent().unwrap_or(Path::new("."));
+                let kept = match quarantine::keep(dir, &name, &frame) {
+                    Ok(Some(path)) => format!("it is kept in {}", path.display()),
+                    Ok(None) => "enough of these are kept already".to_owned(),
+                    Err(e) => format!("it could not be kept: {e}"),
+                };
                 tracing::error!(
-                    "a frame of {name} made a worker panic; the worker goes on, please report: \
-                     {frame:02x?}"
+                    "a frame of {name} made a worker panic; the worker goes on; {kept}; please \
+                     report it"
                 );
             }
         }

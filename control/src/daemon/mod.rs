@@ -13,6 +13,7 @@ mod backend;
 mod events;
 mod ports;
 mod published;
+mod quarantine;
 mod start;
 
 use crate::api::{Backend, Server};
