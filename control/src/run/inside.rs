@@ -21,7 +21,7 @@ use crate::plan::Failure;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -108,5 +108,20 @@ fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Fail
     };
     // Until here Ctrl-C and Ctrl-Z only waited: so that neither finds things half-made.
     signals::unblock().map_err(at("signals"))?;
-    Err(("exec", Command::new(program).args(rest).exec()))
+    Err(("exec", execute(program, rest)))
+}
+
+/// Becomes the command; returns only why it can't. A directory of `PATH` that may not be looked
+/// into makes `execvp` say EACCES where a shell says that there is no such command, and so do we.
+pub(super) fn execute(program: &OsStr, rest: &[OsString]) -> io::Error {
+    let e = Command::new(program).args(rest).exec();
+    let by_path = !program.as_encoded_bytes().contains(&b'/');
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if by_path
+        && e.raw_os_error() == Some(libc::EACCES)
+        && !std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    {
+        return io::Error::from_raw_os_error(libc::ENOENT);
+    }
+    e
 }

@@ -26,9 +26,8 @@ use signals::Signals;
 use spec::Published;
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use switch::Switch;
 
 /// What `switchd run` takes.
@@ -126,7 +125,7 @@ fn host(args: &Args) -> ExitCode {
     let Some((program, rest)) = args.command.split_first() else {
         return ExitCode::from(2);
     };
-    let e = Command::new(program).args(rest).exec();
+    let e = inside::execute(program, rest);
     let (code, why) = match e.raw_os_error() {
         Some(libc::ENOENT) => (127, "command not found".to_owned()),
         Some(n) => (126, nix::errno::Errno::from_raw(n).desc().to_owned()),

@@ -137,6 +137,22 @@ scenario!(codes_are_those_of_shells, || {
     }
 });
 
+scenario_as_ordinary_user!(a_path_that_may_not_be_searched_hides_nothing, || {
+    for args in [&["run", "--"][..], &["run", "--net", "host", "--"]] {
+        let mut cmd = Command::new(bins::path("switchd"));
+        cmd.args(args)
+            .arg("no-such-program")
+            .env("PATH", "/root:/usr/bin:/bin");
+        let ended = end(&mut cmd);
+        assert_eq!(ended.code, Some(127), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("command not found"),
+            "{}",
+            ended.stderr
+        );
+    }
+});
+
 scenario!(a_taken_port_leaves_nothing, || {
     let _taken = Ns::own().listen(Ipv4Addr::UNSPECIFIED, 5001);
     let ended = run(&["-p", "5000-5003:5000-5003", "--", "sh", "-c", "echo ran"]);
