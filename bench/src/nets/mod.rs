@@ -1,0 +1,100 @@
+//! Two networks with the same hosts: two containers on a bridge domain 10.0.0.0/24, a host that is
+//! their gateway, and an outside client on 192.0.2.0/24 that reaches the first container by the
+//! published ports 5000 to 5100.
+
+mod switch;
+mod twin;
+
+pub use switch::{SwitchNet, serve};
+pub use twin::TwinNet;
+
+use crate::Result;
+use control::attach::loopback_up;
+use control::netlink::Real;
+use control::netns::Netns;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+/// Gateway of the containers.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+/// First container: it has the published ports.
+pub const C1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+/// Second container.
+pub const C2: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+/// The host's external address.
+pub const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The client outside.
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+/// First published port.
+pub const PORT: u16 = 5000;
+/// Last published port.
+pub const LAST_PORT: u16 = 5100;
+
+/// The namespaces of one network.
+#[derive(Debug)]
+pub struct Hosts {
+    /// The host: gateway, and the external address.
+    pub host: Arc<Netns>,
+    /// First container.
+    pub c1: Arc<Netns>,
+    /// Second container.
+    pub c2: Arc<Netns>,
+    /// The client outside.
+    pub outside: Arc<Netns>,
+}
+
+impl Hosts {
+    fn create() -> Result<Hosts> {
+        let one = || -> Result<Arc<Netns>> {
+            let ns = Netns::create()?;
+            loopback_up(&mut Real::inside(&ns)?)?;
+            Ok(Arc::new(ns))
+        };
+        Ok(Hosts {
+            host: one()?,
+            c1: one()?,
+            c2: one()?,
+            outside: one()?,
+        })
+    }
+}
+
+/// The way that a measure's traffic takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    /// Container to container.
+    L2,
+    /// From outside to a container by a published port.
+    Dnat,
+    /// From a container to the outside.
+    Masquerade,
+}
+
+/// A network that traffic can be sent through.
+pub trait Net {
+    /// Its name in the tables.
+    fn name(&self) -> &'static str;
+    /// Its hosts.
+    fn hosts(&self) -> &Hosts;
+    /// Whether it can carry this way.
+    fn carries(&self, way: Way) -> bool;
+    /// The process whose CPU time the network itself costs, if there is one.
+    fn pid(&self) -> Option<u32>;
+    /// Whether its counters add up.
+    ///
+    /// # Errors
+    /// What does not add up.
+    fn check(&self) -> Result<()>;
+
+    /// Client's namespace, server's namespace, and the address that the client uses.
+    fn ends(&self, way: Way) -> (Arc<Netns>, Arc<Netns>, SocketAddrV4) {
+        let h = self.hosts();
+        let (client, server, ip) = match way {
+            Way::L2 => (&h.c2, &h.c1, C1),
+            Way::Dnat => (&h.outside, &h.c1, UPLINK),
+            Way::Masquerade => (&h.c1, &h.outside, OUTSIDE),
+        };
+        let at = SocketAddrV4::new(ip, PORT);
+        (Arc::clone(client), Arc::clone(server), at)
+    }
+}
