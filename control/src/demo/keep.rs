@@ -1,6 +1,6 @@
 //! `--keep`: everything stays up, and a person is told how to get in.
 
-use super::stage::{CONTROL, LOG, PUBLISHED, Stage, UPLINK, switchctl};
+use super::stage::{CONTROL, LOG, PUBLISHED, UPLINK, switchctl};
 use super::tale::Tale;
 use crate::plan::Failure;
 use nix::unistd::getpid;
@@ -11,12 +11,11 @@ use signal_hook::iterator::Signals;
 ///
 /// # Errors
 /// Signals can't be waited for.
-pub fn keep(t: &mut Tale, s: &Stage) -> Result<(), Failure> {
+pub fn keep(t: &mut Tale) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::refused)?;
     for line in instructions(own_user_namespace()) {
         t.line(line);
     }
-    let _ = s.switch.status()?;
     signals.forever().next();
     t.line("");
     Ok(())

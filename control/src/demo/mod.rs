@@ -70,7 +70,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         tale.attempt("this step could not be finished", told);
     }
     if args.keep {
-        keep::keep(&mut tale, &stage)?;
+        keep::keep(&mut tale)?;
     }
     end(&mut tale, &mut stage);
     Ok(match tale.end() {

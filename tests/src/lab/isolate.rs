@@ -28,9 +28,11 @@ const USER: &str = "SWITCHD_LAB_USER";
 const PASSED: &str = "LAB: the scenario passed";
 /// What it prints when it could not be run here, with the reason after it.
 const SKIPPED: &str = "LAB: skipped: ";
+/// How many seconds streams last, where a test asks; a few by default.
+const SECONDS: &str = "SWITCHD_LAB_SECONDS";
 /// A scenario that takes longer is killed and has failed. They take a few seconds each; the rest
 /// is for a machine that is busy with other things.
-const LIMIT: Duration = Duration::from_secs(90);
+const USUAL_LIMIT: Duration = Duration::from_secs(90);
 /// `nobody`: a user who owns nothing.
 const NOBODY: u32 = 65_534;
 
@@ -110,6 +112,15 @@ pub fn as_ordinary_user(test: &str, body: impl FnOnce()) {
     conclude(name, started);
 }
 
+/// How long streams are to last, if the person who runs the tests has a wish: this many seconds.
+pub fn stream_seconds() -> Option<u64> {
+    std::env::var(SECONDS).ok()?.parse().ok()
+}
+
+fn limit() -> Duration {
+    USUAL_LIMIT + Duration::from_secs(2 * stream_seconds().unwrap_or(0))
+}
+
 /// The body, in the process that was made for it.
 fn inside(body: impl FnOnce()) {
     let prepare = || -> std::io::Result<()> {
@@ -121,9 +132,10 @@ fn inside(body: impl FnOnce()) {
     };
     // Also when the process that waits for this one is gone.
     std::thread::spawn(|| {
-        std::thread::sleep(LIMIT);
+        std::thread::sleep(limit());
         eprintln!(
-            "LAB: the scenario took longer than {LIMIT:?}\n{}",
+            "LAB: the scenario took longer than {:?}\n{}",
+            limit(),
             where_all_hang()
         );
         let _ = killpg(getpgrp(), Signal::SIGKILL);
@@ -225,10 +237,10 @@ fn start(cmd: &mut Command) -> std::io::Result<Running> {
 }
 
 impl Running {
-    /// Waits for the end, at most [`LIMIT`], and kills what the process left running.
+    /// Waits for the end, at most [`limit`], and kills what the process left running.
     fn finish(mut self) -> (Option<ExitStatus>, bool, String) {
         let group = Pid::from_raw(self.child.id() as i32);
-        let end = Instant::now() + LIMIT + Duration::from_secs(5);
+        let end = Instant::now() + limit() + Duration::from_secs(5);
         let status = loop {
             match self.child.try_wait().expect("waiting for a child") {
                 Some(status) => break Some(status),
@@ -269,7 +281,10 @@ fn conclude(name: &str, started: std::io::Result<Running>) {
         return skip(name, why);
     }
     let Some(status) = status else {
-        panic!("{name} took longer than {LIMIT:?} and was killed. It printed:\n{text}");
+        panic!(
+            "{name} took longer than {:?} and was killed. It printed:\n{text}",
+            limit()
+        );
     };
     let end = match (status.code(), status.signal()) {
         (Some(0), _) if !text.contains(PASSED) => "ran nothing".to_owned(),

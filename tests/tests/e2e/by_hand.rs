@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 use switchd_tests::lab::daemon::end;
+use switchd_tests::lab::isolate::stream_seconds;
 use switchd_tests::lab::tcp::pair;
 use switchd_tests::lab::udp::{Echo, echoes};
 use switchd_tests::lab::world::{C1, OUTSIDE, UPLINK, at};
@@ -88,10 +89,7 @@ fn four_namespaces(workers: &str) {
 
 /// One stream each way, one after the other, for as long as `SWITCHD_LAB_SECONDS` says.
 fn streams_do_not_stall(server: &Ns, client: &Ns) {
-    let seconds = std::env::var("SWITCHD_LAB_SECONDS")
-        .ok()
-        .and_then(|s| s.parse().ok());
-    let length = Duration::from_secs(seconds.unwrap_or(2));
+    let length = Duration::from_secs(stream_seconds().unwrap_or(2));
     let listener = server.listen(ANY, 5001);
     let (c, s) = pair(client, at(UPLINK, 5001), &listener);
     for (from, to, what) in [(&c, &s, "to the container"), (&s, &c, "to the outside")] {
