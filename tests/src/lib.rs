@@ -1,3 +1,4 @@
 //! What the end-to-end, replay and whole-switch tests share.
 
 pub mod lab;
+pub mod memory;

@@ -92,7 +92,6 @@ reasons! {
     PortLimit, "port_limit", "the port has as many connections as one port may have";
     HalfOpenLimit, "half_open_limit", "too many half-open connections";
     TcpNoConnection, "tcp_no_connection", "a TCP segment that opens nothing and belongs to no connection";
-    TcpBadFlags, "tcp_bad_flags", "a TCP flag combination that fits no state";
     TcpOutOfWindow, "tcp_out_of_window", "a TCP segment outside the window of its connection";
     TcpRstInexact, "tcp_rst_inexact", "a RST that is not at the exact sequence number (RFC 5961)";
     TcpInvalidState, "tcp_invalid_state", "a TCP segment that the connection's state does not allow";
@@ -100,7 +99,7 @@ reasons! {
     PortGone, "port_gone", "the egress port was removed";
     TxFull, "tx_full", "the egress port's queue is full";
     TxError, "tx_error", "the egress port refused the frame";
-    TxTooLong, "tx_too_long", "the frame is longer than the egress port's MTU";
+    TxTooLong, "tx_too_long", "a bridged frame longer than the MTU of the port that it would leave by";
     SegmentFailed, "segment_failed", "a superframe could not be segmented for the egress port";
     // worker
     Panic, "panic", "a frame that made the worker panic (kept in the quarantine)";

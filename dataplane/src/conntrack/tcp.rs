@@ -71,7 +71,7 @@ impl Kind {
 /// connection that was there before the switch: its windows are taken to be as large as can be.
 ///
 /// # Errors
-/// [`Reason::TcpNoConnection`] for a segment that opens nothing, [`Reason::TcpBadFlags`] for one
+/// [`Reason::TcpNoConnection`] for a segment that opens nothing, [`Reason::TcpMalformed`] for one
 /// that no stack sends.
 pub fn open(r: &Record, t: &Tcp, syn: Option<SynOptions>, pickup: bool) -> Result<State, Reason> {
     let (orig, reply) = (r.tcp(Dir::Orig), r.tcp(Dir::Reply));
@@ -86,7 +86,7 @@ pub fn open(r: &Record, t: &Tcp, syn: Option<SynOptions>, pickup: bool) -> Resul
             State::Established
         }
         Some(_) => return Err(Reason::TcpNoConnection),
-        None => return Err(Reason::TcpBadFlags),
+        None => return Err(Reason::TcpMalformed),
     };
     r.state.store(state as u8, Release);
     Ok(state)
@@ -116,7 +116,7 @@ fn other_segment(r: &Record, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
         Some(Kind::SynAck) => syn_ack(r, state, dir, t, header),
         Some(Kind::Ack | Kind::FinAck) => ack(r, state, dir, t),
         Some(Kind::Rst) => rst(r, state, dir, t),
-        None => Verdict::Drop(Reason::TcpBadFlags),
+        None => Verdict::Drop(Reason::TcpMalformed),
     }
 }
 

@@ -26,6 +26,10 @@ pub fn forward(c: &mut Ctx<'_>, p: &Parsed, ingress: PortId) -> Verdict {
         count_output(c, p);
     }
     match l2::decide(&c.sw.fdb, p, ingress, c.now.tick()) {
+        // A bridge can't tell the sender: what the next wire can't carry is lost (IEEE 802.1Q
+        // section 6.5.8).
+        L2::To(port) if p.wire_len > u32::from(c.mtu_of(port)) => Verdict::Drop(Reason::TxTooLong),
+        L2::Flood if p.wire_len > u32::from(c.sw.cfg.mtu) => Verdict::Drop(Reason::TxTooLong),
         L2::To(port) => {
             c.counters.bridged.add(1);
             Verdict::To(port)

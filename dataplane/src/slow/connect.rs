@@ -13,6 +13,10 @@ use crate::frame::L4;
 use crate::frame::parse::tcp_flags::{ACK, SYN};
 use std::net::Ipv4Addr;
 
+/// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
+/// that are not rewritten here, the authentication header signs them (RFC 3715 section 2.1).
+const NOT_TRANSLATABLE: [Proto; 3] = [Proto(33), Proto(51), Proto(136)];
+
 /// How a new connection is translated.
 struct Plan {
     /// What the egress side sees of the first packet.
@@ -121,6 +125,10 @@ impl Ctx<'_> {
                 mapped_port: taken,
                 flags: flags::DNAT | flags::SNAT,
             });
+        }
+        if NOT_TRANSLATABLE.contains(&t.proto) {
+            error::out_of_resources(self, pkt);
+            return Err(Verdict::Drop(Reason::ProtoUnsupported));
         }
         let taken = self.external_port(t, up.ip, Zone::Uplink)?;
         Ok(Plan {

@@ -152,10 +152,10 @@ fn flag_combinations_that_no_stack_sends() {
         SYN | RST | ACK,
         0xff,
     ] {
-        c.loses(ORIG, seg(flags, 1001, 5001, 0), Reason::TcpBadFlags);
+        c.loses(ORIG, seg(flags, 1001, 5001, 0), Reason::TcpMalformed);
         assert_eq!(
             open(&Conn::blank().0, &seg(flags, 1, 0, 0), None, true),
-            Err(Reason::TcpBadFlags)
+            Err(Reason::TcpMalformed)
         );
     }
 }

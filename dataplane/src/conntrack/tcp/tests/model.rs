@@ -70,7 +70,7 @@ impl Model {
                 })
             }
             _ if Model::good_flags(t.flags) => Err(Reason::TcpNoConnection),
-            _ => Err(Reason::TcpBadFlags),
+            _ => Err(Reason::TcpMalformed),
         }
     }
 
@@ -165,7 +165,7 @@ impl Model {
 
     pub fn segment(&mut self, me: usize, t: &Tcp, scale: Option<u8>) -> Verdict {
         if !Model::good_flags(t.flags) {
-            return Verdict::Drop(Reason::TcpBadFlags);
+            return Verdict::Drop(Reason::TcpMalformed);
         }
         if t.flags & RST != 0 {
             self.rst(me, t)

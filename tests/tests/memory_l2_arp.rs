@@ -1,0 +1,467 @@
+//! The bridge and ARP, as section 2 of the issue lists them.
+
+use dataplane::base::{Mac, PortId, Proto, Reason, Role};
+use dataplane::frame::VnetHdr;
+use dataplane::port::Caps;
+use dataplane::port::memory::MemoryPort;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use switchd_tests::memory::packet::*;
+use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac, spec};
+
+const ALICE: Mac = Mac([2, 0xa, 0xa, 0, 0, 1]);
+const BOB: Mac = Mac([2, 0xb, 0xb, 0, 0, 1]);
+
+fn plain(dst: Mac, src: Mac) -> Vec<u8> {
+    eth(dst, src, 0x88b5, &[0; 46])
+}
+
+/// Which of `sw0`, `web`, `db`, `app`, uplink got how many frames.
+fn spread(lab: &Lab) -> [usize; 5] {
+    lab.hosts().map(|h| lab.got(h).len())
+}
+
+#[test]
+fn unknown_broadcast_and_multicast_are_flooded_but_never_back_or_outside() {
+    let mut lab = Lab::default();
+    for dst in [BOB, Mac::BROADCAST, Mac([0x33, 0x33, 0, 0, 0, 1])] {
+        lab.send(&lab.web.clone(), &plain(dst, ALICE));
+        assert_eq!(spread(&lab), [1, 0, 1, 1, 0], "{dst}");
+    }
+    let t = lab.sw.totals();
+    assert_eq!((t.flooded, t.copies), (3, 6));
+}
+
+#[test]
+fn link_local_groups_are_never_forwarded() {
+    let mut lab = Lab::default();
+    for last in 0..16 {
+        let dst = Mac([1, 0x80, 0xc2, 0, 0, last]);
+        lab.send(&lab.web.clone(), &plain(dst, ALICE));
+        lab.send(&lab.web.clone(), &tagged(&plain(dst, ALICE), 7));
+    }
+    lab.silence();
+    assert_eq!(lab.drops(Reason::LinkLocalGroup), 32);
+    lab.send(
+        &lab.web.clone(),
+        &plain(Mac([1, 0x80, 0xc2, 0, 0, 16]), ALICE),
+    );
+    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+}
+
+#[test]
+fn an_address_is_forgotten_after_300_s_and_refreshed_by_its_frames() {
+    let mut lab = Lab::default();
+    let to_alice = plain(ALICE, BOB);
+    lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.clear();
+    lab.wait(Duration::from_secs(298));
+    lab.send(&lab.db.clone(), &to_alice);
+    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    // A frame from it starts its time again.
+    lab.send(&lab.web.clone(), &plain(BOB, ALICE));
+    assert_eq!(spread(&lab), [0, 0, 1, 0, 0]);
+    lab.wait(Duration::from_secs(299));
+    lab.send(&lab.db.clone(), &to_alice);
+    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    lab.wait(Duration::from_secs(1));
+    lab.send(&lab.db.clone(), &to_alice);
+    assert_eq!(spread(&lab), [1, 1, 0, 1, 0]);
+    assert!(lab.sw.switch().fdb.counts().aged > 0);
+}
+
+#[test]
+fn the_age_is_a_setting() {
+    let mut cfg = config();
+    cfg.timeouts.fdb = Duration::from_secs(10);
+    let mut lab = Lab::new(cfg);
+    lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.clear();
+    lab.wait(Duration::from_secs(10));
+    lab.send(&lab.db.clone(), &plain(ALICE, BOB));
+    assert_eq!(spread(&lab), [1, 1, 0, 1, 0]);
+}
+
+#[test]
+fn an_address_that_moves_is_followed_at_once() {
+    let mut lab = Lab::default();
+    lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.send(&lab.app.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.clear();
+    lab.send(&lab.db.clone(), &plain(ALICE, BOB));
+    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    assert_eq!(lab.sw.switch().fdb.counts().moved, 1);
+}
+
+#[test]
+fn nobody_takes_the_gateways_mac() {
+    let mut lab = Lab::default();
+    lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, mac(GW)));
+    assert_eq!(lab.drops(Reason::SrcMacGateway), 1);
+    lab.silence();
+    lab.send(&lab.db.clone(), &plain(mac(GW), BOB));
+    assert_eq!(spread(&lab), [1, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_full_table_throws_the_oldest_out_and_counts_it() {
+    let mut cfg = config();
+    cfg.limits.fdb = 32;
+    let mut lab = Lab::new(cfg);
+    let one = |n: u8| Mac([2, 0xcc, 0, 0, 0, n]);
+    for n in 0..40 {
+        lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, one(n)));
+        lab.wait(Duration::from_millis(5));
+    }
+    lab.clear();
+    let fdb = &lab.sw.switch().fdb;
+    assert!(fdb.len() <= 32, "{}", fdb.len());
+    assert_eq!(
+        fdb.counts().evicted,
+        fdb.counts().learned + 1 - fdb.len() as u64
+    );
+    assert!(fdb.counts().evicted >= 8);
+    let known = fdb.list(lab.now.tick());
+    assert!(known.iter().any(|r| r.mac == one(39)), "the newest stays");
+    assert!(!known.iter().any(|r| r.mac == one(0)), "the oldest goes");
+    assert!(
+        known.iter().any(|r| r.is_static && r.mac == mac(GW)),
+        "sw0 is never thrown out"
+    );
+}
+
+#[test]
+fn vlans_are_learned_apart() {
+    let mut lab = Lab::default();
+    let frame = |dst, src, vid| tagged(&plain(dst, src), vid);
+    lab.send(&lab.web.clone(), &frame(Mac::BROADCAST, ALICE, 7));
+    lab.send(&lab.app.clone(), &frame(Mac::BROADCAST, ALICE, 8));
+    lab.clear();
+    let db = lab.db.clone();
+    lab.send(&db, &frame(ALICE, BOB, 7));
+    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    lab.send(&db, &frame(ALICE, BOB, 8));
+    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    lab.send(&db, &plain(ALICE, BOB));
+    assert_eq!(spread(&lab), [1, 1, 0, 1, 0], "not known untagged");
+    // A tag of VLAN 0 is a priority only.
+    lab.send(&lab.app.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.clear();
+    lab.send(&db, &frame(ALICE, BOB, 0));
+    let got = lab.only(&lab.app);
+    assert_eq!(got.bytes, frame(ALICE, BOB, 0), "tags pass as they are");
+}
+
+#[test]
+fn tagged_frames_are_bridged_and_never_routed() {
+    let mut lab = Lab::ready();
+    let t = tuple(Proto::UDP, (WEB, 1), (FAR, 2));
+    let f = lab.web.routed(&Ip::default(), &t, &udp(&t, b"x"));
+    lab.send(&lab.web.clone(), &tagged(&f, 7));
+    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.connections(), 0);
+    // Priority-tagged ones are in the untagged network; the tag ends at the router.
+    lab.send(&lab.web.clone(), &tagged(&f, 0));
+    let out = lab.only(&lab.up);
+    assert_eq!((out.p.l3_off, out.tuple().src), (14, UP));
+}
+
+#[test]
+fn a_removed_port_is_forgotten() {
+    let mut lab = Lab::default();
+    lab.send(&lab.web.clone(), &plain(Mac::BROADCAST, ALICE));
+    lab.clear();
+    let before = lab.sw.switch().generation();
+    assert!(lab.sw.remove_port(lab.web.id));
+    assert_ne!(lab.sw.switch().generation(), before);
+    lab.send(&lab.db.clone(), &plain(ALICE, BOB));
+    assert_eq!(spread(&lab), [1, 0, 0, 1, 0]);
+    // Whoever gets its number is another port.
+    let (port, queues) = MemoryPort::new(1, Caps::ALL);
+    let ip = Ipv4Addr::new(10, 0, 0, 8);
+    let id = lab
+        .sw
+        .add_port(spec("new", Role::Access, ip, 1500), queues, lab.now)
+        .unwrap();
+    assert_eq!(id, lab.web.id);
+    lab.send(&lab.db.clone(), &plain(mac(ip), BOB));
+    assert_eq!((port.take().len(), spread(&lab)), (1, [0; 5]));
+    assert_eq!(PortId(id.0), id);
+}
+
+#[test]
+fn frames_longer_than_the_egress_mtu_are_not_bridged() {
+    let mut lab = Lab::default();
+    let (small, queues) = MemoryPort::new(1, Caps::ALL);
+    let ip = Ipv4Addr::new(10, 0, 0, 8);
+    lab.sw
+        .add_port(spec("small", Role::Access, ip, 1_000), queues, lab.now)
+        .unwrap();
+    let web = lab.web.clone();
+    lab.send(&web, &eth(mac(ip), web.mac(), 0x88b5, &[1; 1_000]));
+    lab.send(&web, &eth(mac(ip), web.mac(), 0x88b5, &[1; 1_001]));
+    assert_eq!(small.take().len(), 1);
+    assert_eq!(lab.drops(Reason::TxTooLong), 1);
+    // A superframe is as long as its segments.
+    let t = tuple(Proto::TCP, (WEB, 1), (ip, 2));
+    let whole = eth(
+        mac(ip),
+        web.mac(),
+        0x0800,
+        &ipv4(&Ip::default(), &t, &tcp(&t, 1, 1, ACK, &[3; 5_000])),
+    );
+    for (size, passes) in [(960, 1), (961, 0)] {
+        let (bytes, hdr) = superframe(&whole, &t, size);
+        lab.send_hdr(&web, &bytes, hdr);
+        assert_eq!(small.take().len(), passes, "segments of {size}");
+    }
+}
+
+/// Everything that a port got as one TCP stream: starts at `seq`, has no hole.
+fn stream(lab: &Lab, at: &Host, mut seq: u32) -> Vec<u8> {
+    let mut all = Vec::new();
+    for s in lab.got(at) {
+        assert_eq!(s.p.tcp.seq, seq);
+        all.extend_from_slice(s.data());
+        seq = seq.wrapping_add(s.p.tcp.payload);
+    }
+    all
+}
+
+#[test]
+fn superframes_are_finished_for_a_port_without_offloads_and_pass_whole_otherwise() {
+    let mut lab = Lab::default();
+    let t = tuple(Proto::TCP, (WEB, 1), (DB, 2));
+    let data: Vec<u8> = (0..40_000u32).map(|n| (n * 7 % 251) as u8).collect();
+    let l4 = tcp(&t, 1_000, 1, ACK | PSH, &data);
+    let frame = eth(mac(DB), mac(WEB), 0x0800, &ipv4(&Ip::default(), &t, &l4));
+    let (bytes, hdr) = superframe(&frame, &t, 1_448);
+    let web = lab.web.clone();
+
+    lab.send_hdr(&web, &bytes, hdr);
+    let whole = lab.only(&lab.db);
+    assert_eq!((&whole.bytes, whole.hdr.gso_size), (&bytes, 1_448));
+
+    lab.db.port.set_caps(Caps::NONE);
+    lab.send_hdr(&web, &bytes, hdr);
+    let frames = lab.db.port.take();
+    assert_eq!(frames.len(), data.len().div_ceil(1_448));
+    assert!(
+        frames
+            .iter()
+            .all(|f| f.hdr == VnetHdr::PLAIN && f.len() <= 1_514)
+    );
+    for f in &frames {
+        switchd_tests::memory::check::verify(f).unwrap();
+    }
+    lab.send_hdr(&web, &bytes, hdr);
+    assert_eq!(stream(&lab, &lab.db, 1_000), data);
+
+    // The reverse: plain frames to a port that takes everything pass as they are or joined.
+    let back = t.reversed();
+    for (i, part) in data.chunks(1_448).enumerate() {
+        let seq = 77 + (i * 1_448) as u32;
+        let l4 = tcp(&back, seq, 1, ACK, part);
+        let f = eth(mac(WEB), mac(DB), 0x0800, &ipv4(&Ip::default(), &back, &l4));
+        lab.db.port.push(0, &f, VnetHdr::PLAIN);
+    }
+    lab.run();
+    assert_eq!(stream(&lab, &lab.web, 77), data);
+
+    // A partial checksum alone is finished too.
+    let small = eth(
+        mac(DB),
+        mac(WEB),
+        0x0800,
+        &ipv4(&Ip::default(), &t, &tcp(&t, 5, 1, ACK, b"abc")),
+    );
+    let (bytes, hdr) = partial(&small, &t);
+    lab.send_hdr(&web, &bytes, hdr);
+    assert_eq!(lab.only(&lab.db).bytes, small);
+}
+
+#[test]
+fn udp_superframes_become_their_datagrams() {
+    let mut lab = Lab::default();
+    lab.db.port.set_caps(Caps::NONE);
+    let t = tuple(Proto::UDP, (WEB, 1), (DB, 2));
+    let data: Vec<u8> = (0..5_050u32).map(|n| n as u8).collect();
+    let frame = eth(
+        mac(DB),
+        mac(WEB),
+        0x0800,
+        &ipv4(&Ip::default(), &t, &udp(&t, &data)),
+    );
+    let (bytes, hdr) = superframe(&frame, &t, 1_000);
+    lab.send_hdr(&lab.web.clone(), &bytes, hdr);
+    let got = lab.got(&lab.db);
+    let sizes: Vec<usize> = got.iter().map(|s| s.data().len()).collect();
+    assert_eq!(sizes, [1_000, 1_000, 1_000, 1_000, 1_000, 50]);
+    assert_eq!(
+        got.iter()
+            .flat_map(|s| s.data().to_vec())
+            .collect::<Vec<_>>(),
+        data
+    );
+}
+
+fn arp_request(from: &Host, spa: Ipv4Addr, tpa: Ipv4Addr) -> Vec<u8> {
+    arp(Mac::BROADCAST, 1, (from.mac(), spa), (Mac::ZERO, tpa))
+}
+
+#[test]
+fn the_gateway_is_answered_with_sw0s_mac_and_not_passed_on() {
+    let mut lab = Lab::default();
+    let web = lab.web.clone();
+    lab.send(&web, &arp_request(&web, WEB, GW));
+    let answer = lab.only(&web);
+    assert_eq!(
+        answer.bytes,
+        arp(web.mac(), 2, (mac(GW), GW), (web.mac(), WEB))
+    );
+    lab.silence();
+    // Another container's address is asked of everybody.
+    lab.send(&web, &arp_request(&web, WEB, DB));
+    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+}
+
+#[test]
+fn the_uplink_address_is_answered_outside() {
+    let mut lab = Lab::default();
+    let up = lab.up.clone();
+    lab.send(&up, &arp_request(&up, PEER, UP));
+    assert_eq!(
+        lab.only(&up).bytes,
+        arp(up.mac(), 2, (mac(UP), UP), (up.mac(), PEER))
+    );
+    lab.send(&up, &arp_request(&up, PEER, Ipv4Addr::new(192, 0, 2, 9)));
+    lab.silence();
+}
+
+#[test]
+fn a_probe_is_answered_and_teaches_nothing() {
+    let mut lab = Lab::default();
+    let before = lab.sw.switch().neigh.list(lab.now.tick());
+    let web = lab.web.clone();
+    lab.send(&web, &arp_request(&web, Ipv4Addr::UNSPECIFIED, GW));
+    assert_eq!(lab.only(&web).bytes[28..32], GW.octets());
+    lab.send(
+        &web,
+        &arp_request(&web, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 0, 0, 50)),
+    );
+    assert_eq!(lab.sw.switch().neigh.list(lab.now.tick()), before);
+}
+
+#[test]
+fn requests_and_replies_to_the_switch_teach_their_sender() {
+    let mut lab = Lab::default();
+    let (web, ip) = (lab.web.clone(), Ipv4Addr::new(10, 0, 0, 60));
+    let known = |lab: &Lab, ip| {
+        let all = lab.sw.switch().neigh.list(lab.now.tick());
+        all.iter().find(|n| n.ip == ip).and_then(|n| n.mac)
+    };
+    lab.send(&web, &arp_request(&web, ip, DB));
+    assert_eq!(known(&lab, ip), None, "not addressed to the switch");
+    lab.send(&web, &arp_request(&web, ip, GW));
+    assert_eq!(known(&lab, ip), Some(web.mac()));
+    let other = Ipv4Addr::new(10, 0, 0, 61);
+    lab.send(&web, &arp(mac(GW), 2, (web.mac(), other), (mac(GW), GW)));
+    assert_eq!(known(&lab, other), Some(web.mac()));
+}
+
+#[test]
+fn gratuitous_arp_for_the_gateway_or_the_uplink_is_dropped_and_counted() {
+    let mut lab = Lab::default();
+    let web = lab.web.clone();
+    for ip in [GW, UP] {
+        lab.send(&web, &arp_request(&web, ip, ip));
+        lab.send(
+            &web,
+            &arp(Mac::BROADCAST, 2, (web.mac(), ip), (Mac::BROADCAST, ip)),
+        );
+    }
+    assert_eq!(lab.drops(Reason::ArpSpoof), 4);
+    lab.silence();
+    // An honest one is everybody's business.
+    lab.send(&web, &arp_request(&web, WEB, WEB));
+    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+}
+
+#[test]
+fn a_silent_neighbour_is_asked_three_times_and_given_up_with_the_original_quoted() {
+    let mut lab = Lab::default();
+    let web = lab.web.clone();
+    let t = tuple(Proto::TCP, (WEB, 1_234), (FAR, 80));
+    lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
+    assert_eq!(lab.sw.totals().held, 1);
+    lab.wait(Duration::from_millis(3_500));
+    let asked = lab.got(&lab.up);
+    assert_eq!(asked.len(), 3);
+    assert!(asked.iter().all(|s| s.bytes[38..42] == PEER.octets()));
+    lab.wait(Duration::from_secs(2));
+    assert_eq!(lab.drops(Reason::HostUnreachable), 1);
+    let error = lab.only(&web);
+    assert_eq!((error.icmp().0, error.icmp().1), (3, 1));
+    assert_eq!((error.tuple().src, error.tuple().dst), (GW, WEB));
+    assert_eq!(error.inner().tuple, t, "as its sender knows it");
+    assert_eq!(lab.sw.totals().held, 0);
+    // While it is known to be dead the answer comes at once.
+    lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
+    assert_eq!(lab.only(&web).icmp().0, 3);
+}
+
+#[test]
+fn waiting_frames_leave_in_order_when_the_neighbour_answers() {
+    let mut lab = Lab::default();
+    let t = tuple(Proto::UDP, (WEB, 9), (FAR, 53));
+    for n in 0..5u8 {
+        lab.route(&lab.web.clone(), &t, &udp(&t, &[n]));
+    }
+    assert_eq!(lab.sw.totals().held, 5);
+    lab.clear();
+    lab.learn_outside();
+    // They may leave as one superframe.
+    let got = lab.got(&lab.up);
+    let data: Vec<u8> = got.iter().flat_map(|s| s.data().to_vec()).collect();
+    assert_eq!(data, [0, 1, 2, 3, 4]);
+}
+
+/// An IPv6 frame from `web`.
+fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut b = vec![0x60, 0, 0, 0];
+    b.extend((payload.len() as u16).to_be_bytes());
+    b.extend([next, 255]);
+    b.extend("fe80::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    b.extend("ff02::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
+    b.extend(payload);
+    eth(Mac([0x33, 0x33, 0, 0, 0, 1]), mac(WEB), 0x86dd, &b)
+}
+
+#[test]
+fn ipv6_is_bridged_but_containers_are_no_routers() {
+    let mut lab = Lab::default();
+    let web = lab.web.clone();
+    let solicitation = ipv6(58, &[[135, 0, 0, 0], [0; 4], [0; 4], [0; 4]].concat());
+    for f in [solicitation.clone(), tagged(&solicitation, 9)] {
+        lab.send(&web, &f);
+        assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    }
+    let hop_by_hop = [&[58, 0, 1, 4, 0, 0, 0, 0][..], &[134; 16]].concat();
+    for (f, reason) in [
+        (ipv6(58, &[134; 16]), Reason::RogueRa),
+        (ipv6(0, &hop_by_hop), Reason::RogueRa),
+        (ipv6(58, &[137; 40]), Reason::RogueRedirect),
+        (ipv6(17, &[2, 35, 2, 34, 0, 8, 0, 0]), Reason::RogueDhcpv6),
+    ] {
+        let before = lab.drops(reason);
+        lab.send(&web, &f);
+        lab.send(&web, &tagged(&f, 9));
+        assert_eq!(lab.drops(reason), before + 2, "{reason}");
+        lab.silence();
+    }
+    // To the gateway's MAC it is sw0's, which has IPv6 off; outside it is not routed.
+    let mut f = solicitation;
+    f[..6].copy_from_slice(&mac(GW).0);
+    lab.send(&web, &f);
+    assert_eq!(spread(&lab), [1, 0, 0, 0, 0]);
+}
