@@ -157,7 +157,7 @@ impl Ctx<'_> {
             || (pkt.p.has(bits::LATER_FRAGMENT)
                 && pkt.tuple.proto == Proto::ICMP
                 && pkt.tuple.dport == 0
-                && pkt.tuple.sport != 0);
+                && (pkt.tuple.sport != 0 || !self.is_answer(pkt)));
         if Some(pkt.tuple.dst) != own || !is_request {
             return None;
         }
@@ -168,6 +168,13 @@ impl Ctx<'_> {
         self.counters.consumed.add(1);
         self.originate(answer, pkt.ingress);
         Some(Verdict::Consumed)
+    }
+
+    /// With identifier 0 the tuple does not tell a request from a reply: a reply belongs to a
+    /// connection.
+    fn is_answer(&self, pkt: &Packet<'_>) -> bool {
+        let key = FlowKey::new(pkt.zone, &pkt.tuple);
+        self.sw.conntrack.find(&key, self.now.tick()).is_some()
     }
 
     /// Virtual reassembly (RFC 4787 REQ-14): each fragment is translated on its own, with the
