@@ -4,6 +4,7 @@
 //! frame is accounted for and that no frame made the engine panic.
 
 pub mod check;
+pub mod net;
 pub mod packet;
 
 use check::Seen;
