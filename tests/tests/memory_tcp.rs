@@ -38,8 +38,8 @@ fn thousands_of_connections_and_every_byte_arrives() {
     let sw = net.sw.switch();
     let rules = sw.rules.report();
     assert_eq!(
-        rules[0].dnat.0, 1_000,
-        "500 from outside and 500 by hairpin"
+        rules[0].dnat.0, 2_000,
+        "1,000 from outside and 1,000 by hairpin"
     );
     assert_eq!(rules[0].masquerade.0, 1_000);
     assert_eq!(sw.chains.masquerade.get().0, 1_000);

@@ -4,6 +4,7 @@
 //! frame is accounted for and that no frame made the engine panic.
 
 pub mod check;
+pub mod model;
 pub mod net;
 pub mod packet;
 
@@ -99,6 +100,8 @@ pub struct Lab {
     pub app: Host,
     /// The uplink, with PEER at its other end.
     pub up: Host,
+    /// What [`model`] took from the ports last.
+    seen: Vec<(usize, Vec<u8>, [u8; 10])>,
 }
 
 impl Default for Lab {
@@ -137,6 +140,7 @@ impl Lab {
             db,
             app,
             up,
+            seen: Vec::new(),
         }
     }
 

@@ -97,7 +97,7 @@ pub fn ipv4(ip: &Ip, t: &Tuple, payload: &[u8]) -> Vec<u8> {
     let mut h = vec![0x40 | (header / 4) as u8, ip.tos];
     h.extend(((header + payload.len()) as u16).to_be_bytes());
     h.extend(ip.id.to_be_bytes());
-    let field = u16::from(ip.df) << 14 | u16::from(ip.mf) << 13 | ip.offset / 8;
+    let field = u16::from(ip.df) << 14 | u16::from(ip.mf) << 13 | (ip.offset / 8);
     h.extend(field.to_be_bytes());
     h.extend([ip.ttl, t.proto.0, 0, 0]);
     h.extend(t.src.octets());

@@ -1,0 +1,651 @@
+//! Random traffic and control changes for several switches at once: each is given the same
+//! frames, and what they put out is compared.
+//!
+//! The conversations are kept by a small model of both ends: it speaks as the ends would, from
+//! what the first switch delivered, and adds what they would not (wrong numbers, fragments out
+//! of order, damaged frames, errors about live flows).
+
+use super::check::{is_fragment, verify};
+use super::packet::*;
+use super::{APP, DB, FAR, GW, Host, Lab, PEER, UP, WEB, mac, spec};
+use dataplane::base::{Mac, Proto, Reason, Role, RuleId, Tuple};
+use dataplane::frame::parse::{self, tcp_flags};
+use dataplane::frame::{Frame, L3, L4, VnetHdr};
+use dataplane::nat::Publication;
+use dataplane::port::memory::MemoryPort;
+use dataplane::port::{Caps, fault::Rng};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// One thing that happens. Numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// A new conversation.
+    Open(Way, u8),
+    /// Something is said in a conversation, by its client or not.
+    Say(u8, bool, Said),
+    /// An ICMP error about the last packet of a conversation that its other end got.
+    Error(u8, bool, u8),
+    /// An ARP packet: who, for whom, what.
+    Arp(u8, u8, ArpKind),
+    /// The last frame again, by a port, with one byte changed.
+    Damaged(u8, u16, u8),
+    /// The last frame again, by its port, cut short.
+    Truncated(u16),
+    /// Bytes by a port, with any header.
+    Junk(u8, Vec<u8>, [u8; 10]),
+    /// Milliseconds go by.
+    Wait(u32),
+    /// A change of the control side.
+    Control(Change),
+}
+
+/// Which way a conversation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Inside to outside.
+    Masquerade(Kind),
+    /// Outside to a published port.
+    Published(Kind),
+    /// Inside to a published port.
+    Hairpin(Kind),
+    /// Between two containers by the gateway's MAC.
+    ByGateway(Kind),
+    /// Between two containers.
+    Bridged(Kind),
+    /// To the gateway's or the uplink's own address.
+    ToSwitch(Kind),
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// ICMP echo
+    Echo,
+}
+
+impl Kind {
+    const fn proto(self) -> Proto {
+        match self {
+            Kind::Tcp => Proto::TCP,
+            Kind::Udp => Proto::UDP,
+            Kind::Echo => Proto::ICMP,
+        }
+    }
+}
+
+/// What is said, and how it is put.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    /// TCP: 0 to 2 data, 3 ACK, 4 FIN, 5 RST, 6 again, 7 SYN, 8 wrong numbers, 9 zero window.
+    pub what: u8,
+    /// Payload bytes.
+    pub len: u16,
+    /// How it is put.
+    pub form: Form,
+}
+
+/// The form of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it is.
+    Plain,
+    /// With a partial checksum.
+    Partial,
+    /// As a superframe, to be cut by this size.
+    Super(u16),
+    /// As fragments of this size (times 8), rotated and one perhaps left out or repeated.
+    Fragments(u8, u8),
+    /// With this TTL.
+    Ttl(u8),
+    /// With options.
+    Options,
+    /// With a tag of this VLAN.
+    Tagged(u16),
+    /// Without don't-fragment.
+    MayFragment,
+}
+
+/// Kinds of ARP packets.
+#[derive(Clone, Copy, Debug)]
+pub enum ArpKind {
+    /// A request in its own name.
+    Request,
+    /// A reply in its own name.
+    Reply,
+    /// A probe.
+    Probe,
+    /// A gratuitous one.
+    Gratuitous,
+    /// A reply in the target's name with the sender's MAC.
+    Claim,
+}
+
+/// Changes of the control side.
+#[derive(Clone, Copy, Debug)]
+pub enum Change {
+    /// Publishes TCP and UDP ports from 5000 + n for a container.
+    Publish(u8, u8),
+    /// Withdraws one of the live rules.
+    Unpublish(u8),
+    /// Removes a container's port, or adds it again.
+    Replug(u8),
+    /// A container's MAC is heard from another container's port.
+    Move(u8, u8),
+    /// A port takes other kinds of frames from now on.
+    Caps(u8, u8),
+}
+
+/// A conversation.
+struct Conversation {
+    kind: Kind,
+    /// As the client sends.
+    tuple: Tuple,
+    client: usize,
+    /// As the server receives it, and where it is; from what was delivered.
+    there: Option<(Tuple, usize)>,
+    by_gateway: bool,
+    /// Next sequence number of client and server; 0 stands before the SYN.
+    seq: [u32; 2],
+    /// Whether each side has sent a SYN.
+    open: [bool; 2],
+    /// The last packet that each end got, from the IPv4 header on.
+    last: [Option<Vec<u8>>; 2],
+}
+
+/// A frame that a port got.
+type Got = Vec<(usize, Vec<u8>, [u8; 10])>;
+
+/// Switches that live through the same.
+pub struct World {
+    /// The switches; the model listens to the first.
+    pub labs: Vec<Lab>,
+    conversations: Vec<Conversation>,
+    rules: Vec<RuleId>,
+    absent: [bool; 3],
+    /// Whether each frame goes to a worker chosen at random, by switch.
+    random_worker: Vec<Option<Rng>>,
+    /// Switches whose cached decisions are void at every frame.
+    uncached: Vec<bool>,
+    last: Option<(usize, Vec<u8>, VnetHdr)>,
+    ip_id: u16,
+    step: usize,
+}
+
+impl World {
+    /// A world of these switches. `uncached` says which have their decisions voided before every
+    /// frame; one with several workers gives each frame to a random one.
+    pub fn new(labs: Vec<Lab>, uncached: &[bool], seed: u64) -> World {
+        let random_worker = labs
+            .iter()
+            .map(|l| (l.sw.workers() > 1).then(|| Rng::new(seed)))
+            .collect();
+        let mut w = World {
+            labs,
+            conversations: Vec::new(),
+            rules: Vec::new(),
+            absent: [false; 3],
+            random_worker,
+            uncached: uncached.to_vec(),
+            last: None,
+            ip_id: 0,
+            step: 0,
+        };
+        w.change(Change::Publish(0, 0));
+        w
+    }
+
+    fn hosts(&self) -> [Host; 5] {
+        self.labs[0].hosts().map(Host::clone)
+    }
+
+    /// Lets one thing happen everywhere, and compares.
+    pub fn apply(&mut self, op: &Op) {
+        self.step += 1;
+        match op {
+            Op::Open(way, n) => self.open(*way, *n),
+            Op::Say(c, by_client, said) => self.say(*c, *by_client, *said),
+            Op::Error(c, at_client, kind) => self.error(*c, *at_client, *kind),
+            Op::Arp(who, whom, kind) => self.arp(*who, *whom, *kind),
+            Op::Damaged(port, at, value) => {
+                if let Some((_, mut f, hdr)) = self.last.clone()
+                    && !f.is_empty()
+                {
+                    let at = usize::from(*at) % f.len();
+                    f[at] ^= value;
+                    self.frame(usize::from(*port) % 5, &f, hdr);
+                }
+            }
+            Op::Truncated(len) => {
+                if let Some((port, mut f, hdr)) = self.last.clone() {
+                    f.truncate(usize::from(*len) % (f.len() + 1));
+                    self.frame(port, &f, hdr);
+                }
+            }
+            Op::Junk(port, bytes, hdr) => {
+                if let Ok(hdr) = VnetHdr::decode(hdr) {
+                    self.frame(usize::from(*port) % 5, bytes, hdr);
+                }
+            }
+            Op::Wait(ms) => {
+                for lab in &mut self.labs {
+                    lab.wait(Duration::from_millis(u64::from(*ms)));
+                }
+                self.compare();
+            }
+            Op::Control(change) => self.change(*change),
+        }
+    }
+
+    fn pick(&self, c: u8) -> Option<usize> {
+        (!self.conversations.is_empty()).then(|| usize::from(c) % self.conversations.len())
+    }
+
+    fn open(&mut self, way: Way, n: u8) {
+        let inside = 1 + usize::from(n) % 3;
+        let ip = [GW, WEB, DB, APP, PEER][inside];
+        let other = [GW, DB, APP, WEB][inside];
+        // Few ports, so that they clash.
+        let sport = 1_000 + u16::from(n / 3 % 4);
+        let published = 5_000 + u16::from(n % 4);
+        let outside = if n & 64 == 0 { PEER } else { FAR };
+        let (kind, client, from, to, port, by_gateway) = match way {
+            Way::Masquerade(k) => (k, inside, ip, outside, 80 + u16::from(n & 1), true),
+            Way::Published(k) => (k, 4, outside, UP, published, true),
+            Way::Hairpin(k) => (k, inside, ip, UP, published, true),
+            Way::ByGateway(k) => (k, inside, ip, other, 80, true),
+            Way::Bridged(k) => (k, inside, ip, other, 80, false),
+            Way::ToSwitch(k) => (k, inside, ip, [GW, UP][usize::from(n & 1)], 80, true),
+        };
+        let dport = if kind == Kind::Echo { 0 } else { port };
+        self.conversations.push(Conversation {
+            kind,
+            tuple: tuple(kind.proto(), (from, sport), (to, dport)),
+            client,
+            there: None,
+            by_gateway,
+            seq: [1_000 * u32::from(n), 7_000_000],
+            open: [false; 2],
+            last: [None, None],
+        });
+        let c = (self.conversations.len() - 1) as u8;
+        let said = Said {
+            what: 0,
+            len: 10,
+            form: Form::Plain,
+        };
+        self.say(c, true, said);
+    }
+
+    fn say(&mut self, c: u8, by_client: bool, said: Said) {
+        let Some(i) = self.pick(c) else { return };
+        let conversation = &mut self.conversations[i];
+        let (t, port) = match (by_client, conversation.there) {
+            (true, _) => (conversation.tuple, conversation.client),
+            (false, Some((t, port))) => (t.reversed(), port),
+            (false, None) => return,
+        };
+        let me = usize::from(!by_client);
+        let len = match said.form {
+            Form::Super(_) => said.len.max(2_000),
+            _ => said.len % 1_200,
+        };
+        let data: Vec<u8> = (0..len).map(|n| (n ^ u16::from(c)) as u8).collect();
+        let l4 = match conversation.kind {
+            Kind::Tcp => conversation.segment(&t, me, said, &data),
+            Kind::Udp => udp(&t, &data),
+            Kind::Echo if by_client => ping(t.sport, u16::from(said.what), &data),
+            Kind::Echo => pong(t.dport, u16::from(said.what), &data),
+        };
+        let dst = match (port, conversation.by_gateway) {
+            (4, _) => mac(UP),
+            (_, true) => mac(GW),
+            (_, false) => mac(t.dst),
+        };
+        self.put(port, dst, &t, &l4, said.form);
+        self.listen(i);
+    }
+
+    /// Sends L4 bytes in the form that is asked for.
+    fn put(&mut self, port: usize, dst: Mac, t: &Tuple, l4: &[u8], form: Form) {
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let mut ip = Ip {
+            id: self.ip_id,
+            ..Ip::default()
+        };
+        match form {
+            Form::Ttl(ttl) => ip.ttl = ttl,
+            Form::Options => ip.options = vec![148, 4, 0, 0],
+            Form::MayFragment | Form::Fragments(..) => ip.df = false,
+            _ => {}
+        }
+        let src = if port == 4 {
+            mac(PEER)
+        } else {
+            self.hosts()[port].mac()
+        };
+        let f = eth(dst, src, 0x0800, &ipv4(&ip, t, l4));
+        let has_sum = matches!(t.proto, Proto::TCP | Proto::UDP);
+        match form {
+            Form::Partial if has_sum => {
+                let (f, hdr) = partial(&f, t);
+                self.frame(port, &f, hdr);
+            }
+            Form::Super(size) if has_sum => {
+                let (f, hdr) = superframe(&f, t, size);
+                self.frame(port, &f, hdr);
+            }
+            Form::Tagged(vid) => self.frame(port, &tagged(&f, vid), VnetHdr::PLAIN),
+            Form::Fragments(size, turn) => {
+                let mut parts = fragments(&f, 8 * (1 + usize::from(size)));
+                parts.truncate(70);
+                let n = parts.len();
+                parts.rotate_left(usize::from(turn) % n);
+                match turn % 8 {
+                    6 if n > 1 => {
+                        parts.pop();
+                    }
+                    7 => parts.push(parts[0].clone()),
+                    _ => {}
+                }
+                for p in parts {
+                    self.frame(port, &p, VnetHdr::PLAIN);
+                }
+            }
+            _ => self.frame(port, &f, VnetHdr::PLAIN),
+        }
+    }
+
+    /// Notes where the last frame of a conversation's ends arrived, from the first switch.
+    fn listen(&mut self, i: usize) {
+        let got = std::mem::take(&mut self.labs[0].seen);
+        let c = &mut self.conversations[i];
+        for (port, bytes, hdr) in got {
+            let Ok(hdr) = VnetHdr::decode(&hdr) else {
+                continue;
+            };
+            let Ok(p) = parse::parse(&bytes, &hdr) else {
+                continue;
+            };
+            let spoken = matches!(p.l4, L4::Tcp | L4::Udp | L4::EchoRequest | L4::EchoReply);
+            if p.l3 != L3::Ipv4 || !spoken || is_fragment(&p) || p.tuple.proto != c.tuple.proto {
+                continue;
+            }
+            let packet = bytes[usize::from(p.l3_off)..].to_vec();
+            if p.tuple == c.tuple.reversed() && port == c.client {
+                c.last[0] = Some(packet);
+            } else {
+                if c.there.is_none() {
+                    c.there = Some((p.tuple, port));
+                }
+                c.last[1] = Some(packet);
+            }
+        }
+    }
+
+    fn error(&mut self, c: u8, at_client: bool, kind: u8) {
+        let Some(i) = self.pick(c) else { return };
+        let c = &self.conversations[i];
+        let port = match (at_client, c.there) {
+            (true, _) => c.client,
+            (false, Some((_, port))) => port,
+            (false, None) => return,
+        };
+        let Some(packet) = c.last[usize::from(!at_client)].clone() else {
+            return;
+        };
+        let ip = |at: usize| Ipv4Addr::from(*packet[at..].first_chunk::<4>().expect("an address"));
+        let speaker = if kind & 8 != 0 && port == 4 {
+            PEER
+        } else {
+            ip(16)
+        };
+        let to = ip(12);
+        let t = tuple(Proto::ICMP, (speaker, 0), (to, 0));
+        let (kind, code) = [(3, 1), (3, 3), (3, 4), (11, 0), (12, 0)][usize::from(kind % 5)];
+        let len = packet.len().min(28 + usize::from(kind) * 20);
+        let l4 = icmp(kind, code, [0, 0, 2, 0], &packet[..len]);
+        let dst = if port == 4 { mac(UP) } else { mac(GW) };
+        self.put(port, dst, &t, &l4, Form::Plain);
+    }
+
+    fn arp(&mut self, who: u8, whom: u8, kind: ArpKind) {
+        let port = usize::from(who) % 5;
+        let me = self.hosts()[port].clone();
+        let target = [GW, WEB, DB, APP, UP, PEER][usize::from(whom) % 6];
+        let own = (me.mac(), me.ip);
+        let f = match kind {
+            ArpKind::Request => arp(Mac::BROADCAST, 1, own, (Mac::ZERO, target)),
+            ArpKind::Reply => arp(mac(target), 2, own, (mac(target), target)),
+            ArpKind::Probe => {
+                let nobody = (me.mac(), Ipv4Addr::UNSPECIFIED);
+                arp(Mac::BROADCAST, 1, nobody, (Mac::ZERO, target))
+            }
+            ArpKind::Gratuitous => arp(Mac::BROADCAST, 1, own, (Mac::ZERO, me.ip)),
+            ArpKind::Claim => {
+                let router = if port == 4 { UP } else { GW };
+                arp(mac(router), 2, (me.mac(), target), (mac(router), router))
+            }
+        };
+        self.frame(port, &f, VnetHdr::PLAIN);
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Publish(n, to) => {
+                for proto in [Proto::TCP, Proto::UDP] {
+                    let first = 5_000 + u16::from(n % 4);
+                    let p = Publication {
+                        proto,
+                        host_ip: None,
+                        first,
+                        last: first + u16::from(n / 4 % 3),
+                        ip: [WEB, DB, APP][usize::from(to) % 3],
+                        port: 80,
+                    };
+                    let made: Vec<_> = self
+                        .labs
+                        .iter()
+                        .map(|l| l.sw.switch().publish(p).ok())
+                        .collect();
+                    assert!(made.iter().all(|m| *m == made[0]));
+                    self.rules.extend(made[0]);
+                }
+            }
+            Change::Unpublish(n) => {
+                if !self.rules.is_empty() {
+                    let id = self.rules.remove(usize::from(n) % self.rules.len());
+                    for l in &self.labs {
+                        assert!(l.sw.switch().unpublish(id).is_some());
+                    }
+                }
+            }
+            Change::Replug(n) => {
+                let n = usize::from(n) % 3;
+                self.absent[n] = !self.absent[n];
+                for lab in &mut self.labs {
+                    replug(lab, n, self.absent[n]);
+                }
+            }
+            Change::Move(who, to) => {
+                let (who, to) = (1 + usize::from(who) % 3, 1 + usize::from(to) % 3);
+                let f = eth(Mac::BROADCAST, self.hosts()[who].mac(), 0x88b5, &[0; 46]);
+                self.frame(to, &f, VnetHdr::PLAIN);
+            }
+            Change::Caps(port, which) => {
+                let caps = Caps {
+                    csum: which & 1 != 0,
+                    tso4: which & 2 != 0,
+                    tso6: which & 4 != 0,
+                    uso: which & 8 != 0,
+                };
+                for lab in &self.labs {
+                    lab.hosts()[usize::from(port) % 5].port.set_caps(caps);
+                }
+            }
+        }
+        self.compare();
+    }
+
+    /// Sends one frame by a port of every switch, and compares what comes of it.
+    fn frame(&mut self, port: usize, bytes: &[u8], hdr: VnetHdr) {
+        self.last = Some((port, bytes.to_vec(), hdr));
+        for (n, lab) in self.labs.iter_mut().enumerate() {
+            let host = lab.hosts()[port].clone();
+            if self.uncached[n] {
+                lab.sw.switch().generation.bump();
+            }
+            match &mut self.random_worker[n] {
+                None => {
+                    host.port.push(0, bytes, hdr);
+                    lab.sw.serve(0, host.id, lab.now).expect("a queue");
+                }
+                Some(rng) => {
+                    let w = rng.below(lab.sw.workers() as u64) as usize;
+                    host.port.push(w, bytes, hdr);
+                    lab.sw.serve(w, host.id, lab.now).expect("a queue");
+                }
+            }
+            lab.balance();
+        }
+        self.compare();
+    }
+
+    /// Whether all switches put out the same, drop the same and know the same.
+    fn compare(&mut self) {
+        let taken: Vec<Got> = self.labs.iter().map(take).collect();
+        for (n, got) in taken.iter().enumerate().skip(1) {
+            assert_eq!(got, &taken[0], "switch {n} at step {}", self.step);
+            for r in Reason::ALL {
+                let (a, b) = (self.labs[0].drops(*r), self.labs[n].drops(*r));
+                assert_eq!(a, b, "{r} of switch {n} at step {}", self.step);
+            }
+            let (a, b) = (self.labs[0].sw.totals(), self.labs[n].sw.totals());
+            let sums = |t: &dataplane::base::counters::Totals| {
+                [t.rx, t.tx, t.consumed, t.originated, t.copies, t.flooded]
+            };
+            assert_eq!((sums(&a), a.held), (sums(&b), b.held));
+            assert_eq!(a.hits + a.slow, b.hits + b.slow);
+        }
+        self.labs[0].seen = taken.into_iter().next().unwrap_or_default();
+    }
+
+    /// No two live connections go out by the same tuple, and no two come in by the same; each
+    /// answer finds its way back to where the connection began.
+    pub fn assert_bijection(&mut self) {
+        for lab in &mut self.labs {
+            let all = lab.sw.switch().conntrack.list(lab.now.tick());
+            let mut orig: Vec<Tuple> = all.iter().map(|c| c.orig).collect();
+            let mut reply: Vec<Tuple> = all.iter().map(|c| c.reply).collect();
+            for side in [&mut orig, &mut reply] {
+                let n = side.len();
+                side.sort_unstable();
+                side.dedup();
+                assert_eq!(side.len(), n, "two connections share a tuple");
+            }
+            for c in all.iter().filter(|c| c.orig.proto == Proto::UDP) {
+                let port = match c.reply.src {
+                    PEER | FAR => 4,
+                    ip => [GW, WEB, DB, APP]
+                        .iter()
+                        .position(|h| *h == ip)
+                        .unwrap_or(1),
+                };
+                lab.clear();
+                let from = lab.hosts()[port].clone();
+                lab.route(&from, &c.reply, &udp(&c.reply, b"answer"));
+                let got: Vec<Tuple> = take(lab)
+                    .iter()
+                    .filter_map(|(_, b, _)| parse::parse(b, &VnetHdr::PLAIN).ok())
+                    .filter(|p| p.l4 == L4::Udp)
+                    .map(|p| p.tuple)
+                    .collect();
+                // Its host may be gone or silent; then nothing comes out.
+                assert!(
+                    got.iter().all(|t| *t == c.orig.reversed()),
+                    "{c:?} gave {got:?}"
+                );
+            }
+        }
+    }
+
+    /// Ends it: everything is forgotten after the longest timeout.
+    pub fn end(mut self) {
+        for lab in &mut self.labs {
+            lab.wait(Duration::from_secs(7_500));
+            lab.assert_empty();
+        }
+    }
+}
+
+impl Conversation {
+    fn segment(&mut self, t: &Tuple, me: usize, said: Said, data: &[u8]) -> Vec<u8> {
+        use tcp_flags::{ACK, FIN, PSH, RST, SYN};
+        let (seq, ack) = (self.seq[me], self.seq[1 - me]);
+        if !self.open[me] || said.what == 7 {
+            self.open[me] = true;
+            self.seq[me] = seq.wrapping_add(1);
+            let flags = if me == 0 { SYN } else { SYN | ACK };
+            let options = [2, 4, 5, 180, 3, 3, 7];
+            return tcp_with(t, (seq, ack), flags, 64_000, &options, &[]);
+        }
+        let len = data.len() as u32;
+        match said.what {
+            3 => tcp(t, seq, ack, ACK, &[]),
+            4 => {
+                self.seq[me] = seq.wrapping_add(1);
+                tcp(t, seq, ack, ACK | FIN, &[])
+            }
+            5 => tcp(t, seq, ack, RST, &[]),
+            6 => tcp(t, seq.wrapping_sub(len), ack, ACK, data),
+            8 => tcp(t, seq.wrapping_add(len << 9), ack, ACK, data),
+            9 => tcp_with(t, (seq, ack), ACK, 0, &[], &[]),
+            _ => {
+                self.seq[me] = seq.wrapping_add(len);
+                tcp(t, seq, ack, ACK | PSH, data)
+            }
+        }
+    }
+}
+
+/// Takes a container's port out, or puts one like it in.
+fn replug(lab: &mut Lab, n: usize, out: bool) {
+    let workers = lab.sw.workers();
+    let now = lab.now;
+    let host = [&mut lab.web, &mut lab.db, &mut lab.app]
+        .into_iter()
+        .nth(n)
+        .expect("one of three");
+    if out {
+        assert!(lab.sw.remove_port(host.id));
+        return;
+    }
+    let (port, queues) = MemoryPort::new(workers, Caps::ALL);
+    let spec = spec("again", Role::Access, host.ip, 1_500);
+    host.id = lab.sw.add_port(spec, queues, now).expect("a port");
+    host.port = port;
+}
+
+/// What the ports of a lab got; every frame is one that may be sent.
+fn take(lab: &Lab) -> Got {
+    let mut all = Vec::new();
+    for (port, h) in lab.hosts().into_iter().enumerate() {
+        for f in h.port.take() {
+            check(&f);
+            all.push((port, f.bytes().to_vec(), f.hdr.encode()));
+        }
+    }
+    all
+}
+
+/// A frame that came in damaged may leave damaged; its IPv4 header may not.
+fn check(f: &Frame) {
+    if let Err(e) = verify(f) {
+        let header = e.starts_with("IPv4 header") || e.starts_with("header ");
+        assert!(!header, "{e}: {:02x?}", f.bytes());
+    }
+}
