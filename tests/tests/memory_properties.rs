@@ -5,6 +5,9 @@ use dataplane::base::{Proto, Reason};
 use dataplane::frame::VnetHdr;
 use dataplane::port::Caps;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use switchd_tests::memory::model::{ArpKind, Change, Form, Kind, Op, Said, Way, World};
 use switchd_tests::memory::packet::*;
@@ -68,6 +71,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => any::<u8>().prop_map(Change::Unpublish),
         1 => any::<u8>().prop_map(Change::Replug),
         2 => any::<(u8, u8)>().prop_map(|(a, b)| Change::Move(a, b)),
+        1 => Just(Change::Silence),
         1 => any::<(u8, u8)>().prop_map(|(a, b)| Change::Caps(a, b)),
     ]
 }
@@ -76,13 +80,14 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (way(), any::<u8>()).prop_map(|(w, n)| Op::Open(w, n)),
         16 => (any::<u8>(), any::<bool>(), said()).prop_map(|(c, b, s)| Op::Say(c, b, s)),
+        8 => (any::<u8>(), any::<u8>(), form()).prop_map(|(c, n, f)| Op::Talk(c, n, f)),
         2 => (any::<u8>(), any::<bool>(), any::<u8>()).prop_map(|(c, b, k)| Op::Error(c, b, k)),
         4 => (any::<u8>(), any::<u8>(), arp_kind()).prop_map(|(a, b, k)| Op::Arp(a, b, k)),
         2 => any::<(u8, u16, u8)>().prop_map(|(p, a, v)| Op::Damaged(p, a, v)),
         1 => any::<u16>().prop_map(Op::Truncated),
         1 => (any::<u8>(), prop::collection::vec(any::<u8>(), 0..80), any::<[u8; 10]>())
             .prop_map(|(p, b, h)| Op::Junk(p, b, h)),
-        3 => prop_oneof![3 => 1u32..2_000, 1 => 1u32..70_000, 1 => 290_000u32..310_000].prop_map(Op::Wait),
+        3 => prop_oneof![12 => 1u32..2_000, 3 => 1u32..70_000, 1 => 290_000u32..310_000].prop_map(Op::Wait),
         2 => change().prop_map(Op::Control),
     ]
 }
@@ -105,8 +110,34 @@ fn live(mut world: World, ops: &[Op]) {
     world.end();
 }
 
+/// The properties below say little if their traffic meets nothing: the generator has to open
+/// connections, hit the index and be refused for many reasons.
+#[test]
+fn the_generator_reaches_far() {
+    let mut runner = TestRunner::deterministic();
+    let (mut hits, mut established) = (0, 0);
+    let mut reasons: BTreeSet<Reason> = BTreeSet::new();
+    for _ in 0..12 {
+        let ops = prop::collection::vec(op(), 150).new_tree(&mut runner);
+        let mut world = World::new(vec![Lab::new(small())], &[false], 0);
+        for op in ops.expect("a sequence").current() {
+            world.apply(&op);
+            let lab = &world.labs[0];
+            let all = lab.sw.switch().conntrack.list(lab.now.tick());
+            established += all.iter().filter(|c| c.state == "ESTABLISHED").count();
+        }
+        hits += world.labs[0].sw.totals().hits;
+        reasons.extend(Reason::ALL.iter().filter(|r| world.labs[0].drops(**r) > 0));
+        world.assert_bijection();
+        world.end();
+    }
+    assert!(hits > 300, "{hits} hits");
+    assert!(established > 300, "{established}");
+    assert!(reasons.len() > 20, "{reasons:?}");
+}
+
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(cases(24))]
 
     /// A cached verdict is the uncached one: where every decision is made anew for every frame,
     /// the same comes out.
@@ -132,7 +163,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(128))]
 
     /// Whatever comes in by whatever port, nothing panics and every frame is accounted for.
     #[test]

@@ -24,6 +24,9 @@ pub enum Op {
     Open(Way, u8),
     /// Something is said in a conversation, by its client or not.
     Say(u8, bool, Said),
+    /// A conversation goes on as it should for some rounds, beginning with its handshake if it
+    /// had none, in this form.
+    Talk(u8, u8, Form),
     /// An ICMP error about the last packet of a conversation that its other end got.
     Error(u8, bool, u8),
     /// An ARP packet: who, for whom, what.
@@ -138,6 +141,8 @@ pub enum Change {
     Move(u8, u8),
     /// A port takes other kinds of frames from now on.
     Caps(u8, u8),
+    /// Nobody answers ARP any more, or everybody does again.
+    Silence,
 }
 
 /// A conversation.
@@ -167,6 +172,8 @@ pub struct World {
     conversations: Vec<Conversation>,
     rules: Vec<RuleId>,
     absent: [bool; 3],
+    /// Whether hosts leave ARP requests unanswered.
+    silent: bool,
     /// Whether each frame goes to a worker chosen at random, by switch.
     random_worker: Vec<Option<Rng>>,
     /// Switches whose cached decisions are void at every frame.
@@ -189,13 +196,15 @@ impl World {
             conversations: Vec::new(),
             rules: Vec::new(),
             absent: [false; 3],
+            silent: false,
             random_worker,
             uncached: uncached.to_vec(),
             last: None,
             ip_id: 0,
             step: 0,
         };
-        w.change(Change::Publish(0, 0));
+        w.change(Change::Publish(8, 0));
+        w.arp(4, 4, ArpKind::Reply);
         w
     }
 
@@ -209,6 +218,7 @@ impl World {
         match op {
             Op::Open(way, n) => self.open(*way, *n),
             Op::Say(c, by_client, said) => self.say(*c, *by_client, *said),
+            Op::Talk(c, rounds, form) => self.talk(*c, *rounds, *form),
             Op::Error(c, at_client, kind) => self.error(*c, *at_client, *kind),
             Op::Arp(who, whom, kind) => self.arp(*who, *whom, *kind),
             Op::Damaged(port, at, value) => {
@@ -308,6 +318,26 @@ impl World {
         };
         self.put(port, dst, &t, &l4, said.form);
         self.listen(i);
+    }
+
+    fn talk(&mut self, c: u8, rounds: u8, form: Form) {
+        let Some(i) = self.pick(c) else { return };
+        let said = |what, form| Said {
+            what,
+            len: 100,
+            form,
+        };
+        if self.conversations[i].kind == Kind::Tcp && self.conversations[i].open != [true; 2] {
+            if !self.conversations[i].open[0] {
+                self.say(c, true, said(7, Form::Plain));
+            }
+            self.say(c, false, said(7, Form::Plain));
+            self.say(c, true, said(3, Form::Plain));
+        }
+        for n in 0..rounds % 4 {
+            self.say(c, n & 1 == 0, said(0, form));
+            self.say(c, n & 1 == 1, said(3, Form::Plain));
+        }
     }
 
     /// Sends L4 bytes in the form that is asked for.
@@ -487,6 +517,7 @@ impl World {
                     lab.hosts()[usize::from(port) % 5].port.set_caps(caps);
                 }
             }
+            Change::Silence => self.silent = !self.silent,
         }
         self.compare();
     }
@@ -531,7 +562,14 @@ impl World {
             assert_eq!((sums(&a), a.held), (sums(&b), b.held));
             assert_eq!(a.hits + a.slow, b.hits + b.slow);
         }
-        self.labs[0].seen = taken.into_iter().next().unwrap_or_default();
+        let seen = taken.into_iter().next().unwrap_or_default();
+        let answers: Vec<_> = seen.iter().filter_map(answer).collect();
+        self.labs[0].seen.extend(seen);
+        if !self.silent {
+            for (port, f) in answers {
+                self.frame(port, &f, VnetHdr::PLAIN);
+            }
+        }
     }
 
     /// No two live connections go out by the same tuple, and no two come in by the same; each
@@ -640,6 +678,16 @@ fn take(lab: &Lab) -> Got {
         }
     }
     all
+}
+
+/// The answer of a port's host, or of PEER, to an ARP request of the switch.
+fn answer((port, bytes, _): &(usize, Vec<u8>, [u8; 10])) -> Option<(usize, Vec<u8>)> {
+    let ip = |at: usize| Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?));
+    let request = bytes.get(12..22)? == [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    let (asker, host) = (ip(28)?, [GW, WEB, DB, APP, PEER][*port]);
+    let own = request && ip(38)? == host && matches!(asker, GW | UP);
+    let to = (mac(asker), asker);
+    own.then(|| (*port, arp(mac(asker), 2, (mac(host), host), to)))
 }
 
 /// A frame that came in damaged may leave damaged; its IPv4 header may not.
