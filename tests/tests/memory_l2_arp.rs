@@ -426,32 +426,32 @@ fn waiting_frames_leave_in_order_when_the_neighbour_answers() {
     assert_eq!(data, [0, 1, 2, 3, 4]);
 }
 
-/// An IPv6 frame from `web`.
-fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
-    let mut b = vec![0x60, 0, 0, 0];
-    b.extend((payload.len() as u16).to_be_bytes());
-    b.extend([next, 255]);
-    b.extend("fe80::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    b.extend("ff02::1".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    b.extend(payload);
-    eth(Mac([0x33, 0x33, 0, 0, 0, 1]), mac(WEB), 0x86dd, &b)
-}
-
 #[test]
 fn ipv6_is_bridged_but_containers_are_no_routers() {
     let mut lab = Lab::default();
     let web = lab.web.clone();
-    let solicitation = ipv6(58, &[[135, 0, 0, 0], [0; 4], [0; 4], [0; 4]].concat());
+    let solicitation = ipv6(
+        mac(WEB),
+        58,
+        "ff02::1",
+        &[[135, 0, 0, 0], [0; 4], [0; 4], [0; 4]].concat(),
+    );
     for f in [solicitation.clone(), tagged(&solicitation, 9)] {
         lab.send(&web, &f);
         assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
     }
     let hop_by_hop = [&[58, 0, 1, 4, 0, 0, 0, 0][..], &[134; 16]].concat();
     for (f, reason) in [
-        (ipv6(58, &[134; 16]), Reason::RogueRa),
-        (ipv6(0, &hop_by_hop), Reason::RogueRa),
-        (ipv6(58, &[137; 40]), Reason::RogueRedirect),
-        (ipv6(17, &[2, 35, 2, 34, 0, 8, 0, 0]), Reason::RogueDhcpv6),
+        (ipv6(mac(WEB), 58, "ff02::1", &[134; 16]), Reason::RogueRa),
+        (ipv6(mac(WEB), 0, "ff02::1", &hop_by_hop), Reason::RogueRa),
+        (
+            ipv6(mac(WEB), 58, "ff02::1", &[137; 40]),
+            Reason::RogueRedirect,
+        ),
+        (
+            ipv6(mac(WEB), 17, "ff02::1", &[2, 35, 2, 34, 0, 8, 0, 0]),
+            Reason::RogueDhcpv6,
+        ),
     ] {
         let before = lab.drops(reason);
         lab.send(&web, &f);

@@ -1,9 +1,9 @@
 //! How long connections are remembered, and what happens when there is no room for more.
 
-use dataplane::base::{Proto, Reason, Tuple};
+use dataplane::base::{Mac, Proto, Reason, Tuple};
 use std::time::Duration;
 use switchd_tests::memory::packet::*;
-use switchd_tests::memory::{DB, FAR, Host, Lab, PEER, UP, WEB, config};
+use switchd_tests::memory::{DB, FAR, Host, Lab, PEER, UP, WEB, config, mac};
 
 fn s(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -322,4 +322,20 @@ fn a_new_connection_takes_the_place_of_a_closed_one_with_the_same_ports() {
     assert_eq!(states(&lab), ["SYN_SENT"]);
     sleep(&mut lab, s(240));
     gone(&mut lab);
+}
+
+/// A port that takes nothing loses only what was for it.
+#[test]
+fn a_slow_reader_costs_only_its_own_frames() {
+    let mut lab = Lab::ready();
+    lab.db.port.set_capacity(3);
+    for _ in 0..10 {
+        lab.send(
+            &lab.web.clone(),
+            &eth(Mac::BROADCAST, mac(WEB), 0x88b5, &[0; 46]),
+        );
+    }
+    assert_eq!(lab.drops(Reason::TxFull), 7);
+    assert_eq!(lab.got(&lab.db).len(), 3);
+    assert_eq!(lab.got(&lab.app).len(), 10);
 }

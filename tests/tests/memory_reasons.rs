@@ -3,13 +3,12 @@
 //! The match in [`reach`] has no default arm: a reason without a case does not compile.
 
 use dataplane::base::{Mac, Proto, Reason, Role};
-use dataplane::frame::batch::{Batch, MAX_FRAME};
+use dataplane::frame::batch::MAX_FRAME;
 use dataplane::frame::{Frame, Gso, VnetHdr};
-use dataplane::port::{Caps, PortQueue, RecvError, SendError};
-use std::io::IoSlice;
+use dataplane::port::Caps;
 use std::net::Ipv4Addr;
-use std::os::fd::RawFd;
 use std::time::Duration;
+use switchd_tests::memory::odd::add_odd;
 use switchd_tests::memory::packet::*;
 use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac, spec};
 
@@ -26,53 +25,6 @@ enum Case {
 
 fn reached(lab: Lab) -> Case {
     Case::Reached(Box::new(lab))
-}
-
-/// A queue of a device that is not as it should be.
-struct Odd {
-    recv: Option<Frame>,
-}
-
-impl PortQueue for Odd {
-    fn caps(&self) -> Caps {
-        Caps::ALL
-    }
-
-    fn recv(&mut self, batch: &mut Batch, _: usize) -> Result<bool, RecvError> {
-        if let Some(frame) = self.recv.take()
-            && let Some(slot) = batch.next_slot()
-        {
-            *slot = frame;
-            batch.commit();
-        }
-        Ok(false)
-    }
-
-    fn send(&mut self, _: &VnetHdr, _: &[IoSlice<'_>]) -> Result<(), SendError> {
-        Err(SendError::Io(std::io::ErrorKind::Other.into()))
-    }
-
-    fn poll_fd(&self) -> Option<RawFd> {
-        None
-    }
-}
-
-/// Adds a port with such a queue, behind which 10.0.0.9 is.
-fn add_odd(lab: &mut Lab, recv: Option<Frame>) -> Mac {
-    let ip = Ipv4Addr::new(10, 0, 0, 9);
-    let queue = Box::new(Odd { recv });
-    lab.sw
-        .add_port(spec("odd", Role::Access, ip, 1500), vec![queue], lab.now)
-        .unwrap();
-    mac(ip)
-}
-
-fn udp_tuple(from: Ipv4Addr, sport: u16, to: Ipv4Addr, dport: u16) -> dataplane::base::Tuple {
-    tuple(Proto::UDP, (from, sport), (to, dport))
-}
-
-fn tcp_tuple(from: Ipv4Addr, sport: u16, to: Ipv4Addr, dport: u16) -> dataplane::base::Tuple {
-    tuple(Proto::TCP, (from, sport), (to, dport))
 }
 
 /// A frame from `web` to a stranger, bridged.
@@ -113,16 +65,6 @@ fn from_outside(t: &dataplane::base::Tuple, l4: &[u8]) -> Lab {
     let mut lab = Lab::ready();
     lab.route(&lab.up.clone(), t, l4);
     lab
-}
-
-fn ipv6(next: u8, dst: &str, payload: &[u8]) -> Vec<u8> {
-    let mut b = vec![0x60, 0, 0, 0];
-    b.extend((payload.len() as u16).to_be_bytes());
-    b.extend([next, 255]);
-    b.extend("fe80::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
-    b.extend(dst.parse::<std::net::Ipv6Addr>().unwrap().octets());
-    b.extend(payload);
-    eth(Mac([0x33, 0x33, 0, 0, 0, 1]), mac(WEB), 0x86dd, &b)
 }
 
 /// A connection from `web` to FAR that is established: (its tuple, lab).
@@ -226,15 +168,25 @@ fn reach(reason: Reason) -> Case {
             let claim = (mac(WEB), GW);
             reached(after(&arp(Mac::BROADCAST, 1, claim, (Mac::ZERO, GW))))
         }
-        Reason::RogueRa => reached(after(&ipv6(58, "ff02::1", &[134, 0, 0, 0, 0, 0, 0, 0]))),
-        Reason::RogueRedirect => reached(after(&ipv6(58, "ff02::1", &[137; 16]))),
+        Reason::RogueRa => reached(after(&ipv6(
+            mac(WEB),
+            58,
+            "ff02::1",
+            &[134, 0, 0, 0, 0, 0, 0, 0],
+        ))),
+        Reason::RogueRedirect => reached(after(&ipv6(mac(WEB), 58, "ff02::1", &[137; 16]))),
         Reason::RogueDhcpv6 => {
             let from_server = [2, 35, 2, 34, 0, 8, 0, 0];
-            reached(after(&ipv6(17, "ff02::1", &from_server)))
+            reached(after(&ipv6(mac(WEB), 17, "ff02::1", &from_server)))
         }
         Reason::Ipv6Chain => {
             // A hop-by-hop header that says it is longer than the packet.
-            reached(after(&ipv6(0, "ff02::1", &[58, 9, 1, 4, 0, 0, 0, 0])))
+            reached(after(&ipv6(
+                mac(WEB),
+                0,
+                "ff02::1",
+                &[58, 9, 1, 4, 0, 0, 0, 0],
+            )))
         }
         Reason::LinkLocalGroup => {
             let bpdu = Mac([1, 0x80, 0xc2, 0, 0, 0]);
@@ -493,7 +445,7 @@ fn reach(reason: Reason) -> Case {
             options.resize(27 * 8, 1);
             let tcp_header = [&[0; 12][..], &[0x50, 0x10], &[0; 6]].concat();
             let payload = [&options[..], &tcp_header, &[7; 2_000]].concat();
-            let mut frame = ipv6(60, "fe80::3", &payload);
+            let mut frame = ipv6(mac(WEB), 60, "fe80::3", &payload);
             frame[..6].copy_from_slice(&mac(DB).0);
             let mut lab = Lab::ready();
             lab.db.port.set_caps(Caps::NONE);
@@ -537,20 +489,4 @@ fn every_reason_is_reached_and_no_other_with_it() {
         [Reason::RuleGone, Reason::Panic],
         "{unreachable:?}"
     );
-}
-
-/// A port that takes nothing loses only what was for it.
-#[test]
-fn a_slow_reader_costs_only_its_own_frames() {
-    let mut lab = Lab::ready();
-    lab.db.port.set_capacity(3);
-    for _ in 0..10 {
-        lab.send(
-            &lab.web.clone(),
-            &eth(Mac::BROADCAST, mac(WEB), 0x88b5, &[0; 46]),
-        );
-    }
-    assert_eq!(lab.drops(Reason::TxFull), 7);
-    assert_eq!(lab.got(&lab.db).len(), 3);
-    assert_eq!(lab.got(&lab.app).len(), 10);
 }

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod model;
 pub mod net;
+pub mod odd;
 pub mod packet;
 
 use check::Seen;

@@ -3,7 +3,7 @@
 
 use dataplane::base::{Mac, Proto, Tuple};
 use dataplane::frame::{Gso, VnetHdr};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// TCP flag bits by their usual letters.
 pub use dataplane::frame::parse::tcp_flags::{ACK, CWR, FIN, PSH, RST, SYN, URG};
@@ -35,6 +35,16 @@ pub fn tuple(proto: Proto, src: (Ipv4Addr, u16), dst: (Ipv4Addr, u16)) -> Tuple 
         dport: dst.1,
         proto,
     }
+}
+
+/// A UDP tuple.
+pub fn udp_tuple(from: Ipv4Addr, sport: u16, to: Ipv4Addr, dport: u16) -> Tuple {
+    tuple(Proto::UDP, (from, sport), (to, dport))
+}
+
+/// A TCP tuple.
+pub fn tcp_tuple(from: Ipv4Addr, sport: u16, to: Ipv4Addr, dport: u16) -> Tuple {
+    tuple(Proto::TCP, (from, sport), (to, dport))
 }
 
 /// The IPv4 header fields that tests vary.
@@ -290,4 +300,19 @@ pub fn superframe(frame: &[u8], t: &Tuple, size: u16) -> (Vec<u8>, VnetHdr) {
         ..hdr
     };
     (bytes, hdr)
+}
+
+/// An IPv6 frame from fe80::2 to a group, with `payload` behind the header `next`.
+///
+/// # Panics
+/// When `dst` is not an address.
+pub fn ipv6(src: Mac, next: u8, dst: &str, payload: &[u8]) -> Vec<u8> {
+    let ip = |s: &str| s.parse::<Ipv6Addr>().expect("an address").octets();
+    let mut b = vec![0x60, 0, 0, 0];
+    b.extend((payload.len() as u16).to_be_bytes());
+    b.extend([next, 255]);
+    b.extend(ip("fe80::2"));
+    b.extend(ip(dst));
+    b.extend(payload);
+    eth(Mac([0x33, 0x33, 0, 0, 0, 1]), src, 0x86dd, &b)
 }

@@ -5,162 +5,24 @@
 //! what the first switch delivered, and adds what they would not (wrong numbers, fragments out
 //! of order, damaged frames, errors about live flows).
 
-use super::check::{is_fragment, verify};
+mod conversation;
+mod ops;
+mod ports;
+
+pub use ops::{ArpKind, Change, Form, Kind, Op, Said, Way};
+
+use super::check::is_fragment;
 use super::packet::*;
-use super::{APP, DB, FAR, GW, Host, Lab, PEER, UP, WEB, mac, spec};
-use dataplane::base::{Mac, Proto, Reason, Role, RuleId, Tuple};
-use dataplane::frame::parse::{self, tcp_flags};
-use dataplane::frame::{Frame, L3, L4, VnetHdr};
+use super::{APP, DB, FAR, GW, Host, Lab, PEER, UP, WEB, mac};
+use conversation::Conversation;
+use dataplane::base::{Mac, Proto, Reason, RuleId, Tuple};
+use dataplane::frame::parse;
+use dataplane::frame::{L3, L4, VnetHdr};
 use dataplane::nat::Publication;
-use dataplane::port::memory::MemoryPort;
 use dataplane::port::{Caps, fault::Rng};
+use ports::{answer, replug, take};
 use std::net::Ipv4Addr;
 use std::time::Duration;
-
-/// One thing that happens. Numbers are taken modulo what there is.
-#[derive(Clone, Debug)]
-pub enum Op {
-    /// A new conversation.
-    Open(Way, u8),
-    /// Something is said in a conversation, by its client or not.
-    Say(u8, bool, Said),
-    /// A conversation goes on as it should for some rounds, beginning with its handshake if it
-    /// had none, in this form.
-    Talk(u8, u8, Form),
-    /// An ICMP error about the last packet of a conversation that its other end got.
-    Error(u8, bool, u8),
-    /// An ARP packet: who, for whom, what.
-    Arp(u8, u8, ArpKind),
-    /// The last frame again, by a port, with one byte changed.
-    Damaged(u8, u16, u8),
-    /// The last frame again, by its port, cut short.
-    Truncated(u16),
-    /// Bytes by a port, with any header.
-    Junk(u8, Vec<u8>, [u8; 10]),
-    /// Milliseconds go by.
-    Wait(u32),
-    /// A change of the control side.
-    Control(Change),
-}
-
-/// Which way a conversation takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// Inside to outside.
-    Masquerade(Kind),
-    /// Outside to a published port.
-    Published(Kind),
-    /// Inside to a published port.
-    Hairpin(Kind),
-    /// Between two containers by the gateway's MAC.
-    ByGateway(Kind),
-    /// Between two containers.
-    Bridged(Kind),
-    /// To the gateway's or the uplink's own address.
-    ToSwitch(Kind),
-}
-
-/// What is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// TCP
-    Tcp,
-    /// UDP
-    Udp,
-    /// ICMP echo
-    Echo,
-}
-
-impl Kind {
-    const fn proto(self) -> Proto {
-        match self {
-            Kind::Tcp => Proto::TCP,
-            Kind::Udp => Proto::UDP,
-            Kind::Echo => Proto::ICMP,
-        }
-    }
-}
-
-/// What is said, and how it is put.
-#[derive(Clone, Copy, Debug)]
-pub struct Said {
-    /// TCP: 0 to 2 data, 3 ACK, 4 FIN, 5 RST, 6 again, 7 SYN, 8 wrong numbers, 9 zero window.
-    pub what: u8,
-    /// Payload bytes.
-    pub len: u16,
-    /// How it is put.
-    pub form: Form,
-}
-
-/// The form of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// As it is.
-    Plain,
-    /// With a partial checksum.
-    Partial,
-    /// As a superframe, to be cut by this size.
-    Super(u16),
-    /// As fragments of this size (times 8), rotated and one perhaps left out or repeated.
-    Fragments(u8, u8),
-    /// With this TTL.
-    Ttl(u8),
-    /// With options.
-    Options,
-    /// With a tag of this VLAN.
-    Tagged(u16),
-    /// Without don't-fragment.
-    MayFragment,
-}
-
-/// Kinds of ARP packets.
-#[derive(Clone, Copy, Debug)]
-pub enum ArpKind {
-    /// A request in its own name.
-    Request,
-    /// A reply in its own name.
-    Reply,
-    /// A probe.
-    Probe,
-    /// A gratuitous one.
-    Gratuitous,
-    /// A reply in the target's name with the sender's MAC.
-    Claim,
-}
-
-/// Changes of the control side.
-#[derive(Clone, Copy, Debug)]
-pub enum Change {
-    /// Publishes TCP and UDP ports from 5000 + n for a container.
-    Publish(u8, u8),
-    /// Withdraws one of the live rules.
-    Unpublish(u8),
-    /// Removes a container's port, or adds it again.
-    Replug(u8),
-    /// A container's MAC is heard from another container's port.
-    Move(u8, u8),
-    /// A port takes other kinds of frames from now on.
-    Caps(u8, u8),
-    /// Nobody answers ARP any more, or everybody does again.
-    Silence,
-}
-
-/// A conversation.
-struct Conversation {
-    kind: Kind,
-    /// As the client sends.
-    tuple: Tuple,
-    client: usize,
-    /// As the server receives it, and where it is; from what was delivered.
-    there: Option<(Tuple, usize)>,
-    by_gateway: bool,
-    /// Next sequence number of client and server; 0 stands before the SYN.
-    seq: [u32; 2],
-    /// Whether each side has sent a SYN.
-    open: [bool; 2],
-    /// The last packet that each end got, from the IPv4 header on.
-    last: [Option<Vec<u8>>; 2],
-}
 
 /// A frame that a port got.
 type Got = Vec<(usize, Vec<u8>, [u8; 10])>;
@@ -617,83 +479,5 @@ impl World {
             lab.wait(Duration::from_secs(7_500));
             lab.assert_empty();
         }
-    }
-}
-
-impl Conversation {
-    fn segment(&mut self, t: &Tuple, me: usize, said: Said, data: &[u8]) -> Vec<u8> {
-        use tcp_flags::{ACK, FIN, PSH, RST, SYN};
-        let (seq, ack) = (self.seq[me], self.seq[1 - me]);
-        if !self.open[me] || said.what == 7 {
-            self.open[me] = true;
-            self.seq[me] = seq.wrapping_add(1);
-            let flags = if me == 0 { SYN } else { SYN | ACK };
-            let options = [2, 4, 5, 180, 3, 3, 7];
-            return tcp_with(t, (seq, ack), flags, 64_000, &options, &[]);
-        }
-        let len = data.len() as u32;
-        match said.what {
-            3 => tcp(t, seq, ack, ACK, &[]),
-            4 => {
-                self.seq[me] = seq.wrapping_add(1);
-                tcp(t, seq, ack, ACK | FIN, &[])
-            }
-            5 => tcp(t, seq, ack, RST, &[]),
-            6 => tcp(t, seq.wrapping_sub(len), ack, ACK, data),
-            8 => tcp(t, seq.wrapping_add(len << 9), ack, ACK, data),
-            9 => tcp_with(t, (seq, ack), ACK, 0, &[], &[]),
-            _ => {
-                self.seq[me] = seq.wrapping_add(len);
-                tcp(t, seq, ack, ACK | PSH, data)
-            }
-        }
-    }
-}
-
-/// Takes a container's port out, or puts one like it in.
-fn replug(lab: &mut Lab, n: usize, out: bool) {
-    let workers = lab.sw.workers();
-    let now = lab.now;
-    let host = [&mut lab.web, &mut lab.db, &mut lab.app]
-        .into_iter()
-        .nth(n)
-        .expect("one of three");
-    if out {
-        assert!(lab.sw.remove_port(host.id));
-        return;
-    }
-    let (port, queues) = MemoryPort::new(workers, Caps::ALL);
-    let spec = spec("again", Role::Access, host.ip, 1_500);
-    host.id = lab.sw.add_port(spec, queues, now).expect("a port");
-    host.port = port;
-}
-
-/// What the ports of a lab got; every frame is one that may be sent.
-fn take(lab: &Lab) -> Got {
-    let mut all = Vec::new();
-    for (port, h) in lab.hosts().into_iter().enumerate() {
-        for f in h.port.take() {
-            check(&f);
-            all.push((port, f.bytes().to_vec(), f.hdr.encode()));
-        }
-    }
-    all
-}
-
-/// The answer of a port's host, or of PEER, to an ARP request of the switch.
-fn answer((port, bytes, _): &(usize, Vec<u8>, [u8; 10])) -> Option<(usize, Vec<u8>)> {
-    let ip = |at: usize| Some(Ipv4Addr::from(*bytes.get(at..)?.first_chunk::<4>()?));
-    let request = bytes.get(12..22)? == [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
-    let (asker, host) = (ip(28)?, [GW, WEB, DB, APP, PEER][*port]);
-    let own = request && ip(38)? == host && matches!(asker, GW | UP);
-    let to = (mac(asker), asker);
-    own.then(|| (*port, arp(mac(asker), 2, (mac(host), host), to)))
-}
-
-/// A frame that came in damaged may leave damaged; its IPv4 header may not.
-fn check(f: &Frame) {
-    if let Err(e) = verify(f) {
-        let header = e.starts_with("IPv4 header") || e.starts_with("header ");
-        assert!(!header, "{e}: {:02x?}", f.bytes());
     }
 }
