@@ -2,7 +2,7 @@
 //!
 //! The match in [`reach`] has no default arm: a reason without a case does not compile.
 
-use dataplane::base::{Mac, Proto, Reason, Role};
+use dataplane::base::{Mac, Proto, Reason};
 use dataplane::frame::batch::MAX_FRAME;
 use dataplane::frame::{Frame, Gso, VnetHdr};
 use dataplane::port::Caps;
@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use switchd_tests::memory::odd::add_odd;
 use switchd_tests::memory::packet::*;
-use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac, spec};
+use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac};
 
 const OUT_OF_SUBNET: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 9);
 const OTHER_OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
