@@ -23,7 +23,7 @@ pub struct Ended {
 }
 
 /// Runs `switchd` to its end. For command lines that are refused; one that is still there after
-/// ten seconds fails the test.
+/// thirty seconds fails the test.
 pub fn switchd<S: AsRef<OsStr>>(args: &[S]) -> Ended {
     end(Command::new(bins::path("switchd")).args(args))
 }
@@ -36,7 +36,7 @@ pub fn switchctl<S: AsRef<OsStr>>(control: &Path, args: &[S]) -> Ended {
         .args(args))
 }
 
-/// Runs a command to its end, which has to come within ten seconds.
+/// Runs a command to its end, which has to come within thirty seconds.
 pub fn end(cmd: &mut Command) -> Ended {
     let mut child = cmd
         .stdin(Stdio::null())
@@ -44,7 +44,7 @@ pub fn end(cmd: &mut Command) -> Ended {
         .stderr(Stdio::piped())
         .spawn()
         .expect("starting a program");
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     // What these programs print fits a pipe, so nobody waits for us to read.
     while child.try_wait().expect("waiting").is_none() {
         if Instant::now() > deadline {
@@ -164,7 +164,7 @@ impl Daemon {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("a process to signal");
     }
 
-    /// Waits for its end, at most ten seconds.
+    /// Waits for its end, at most twenty seconds.
     pub fn wait(&mut self) -> ExitStatus {
         wait_for("switchd ends", || self.child.try_wait().expect("waiting"))
     }

@@ -27,14 +27,14 @@ pub use world::{World, WorldSpec};
 
 use std::time::{Duration, Instant};
 
-/// Waits until `f` gives a value; fails the test with `what` after ten seconds.
+/// Waits until `f` gives a value; fails the test with `what` after twenty seconds.
 pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(t) = f() {
             return t;
         }
-        assert!(Instant::now() < end, "waited 10 s for this in vain: {what}");
+        assert!(Instant::now() < end, "waited 20 s for this in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

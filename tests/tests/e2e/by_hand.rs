@@ -81,6 +81,9 @@ fn four_namespaces(workers: &str) {
     );
     assert_eq!(echo.finish()[0].ip(), OUTSIDE);
     streams_do_not_stall(&c1, &out);
+    let lost = daemon.stats().drops.into_iter().filter(|d| d.frames > 0);
+    let lost: Vec<_> = lost.map(|d| (d.reason, d.frames)).collect();
+    assert_eq!(lost, [], "nothing here is wrong, so nothing may be lost");
     daemon.terminate();
     for ns in [&host, &c1, &c2, &out] {
         assert_eq!(ns.links(), ["lo"]);
