@@ -1,10 +1,12 @@
 //! Real TCP hosts (smoltcp) around a switch in memory, in virtual time.
 
+use super::check::verify;
 use super::{DB, GW, PEER, UP, WEB, spec};
 use dataplane::base::{Config, Instant, PortId, Proto, Reason, Role};
-use dataplane::frame::{Batch, VnetHdr};
+use dataplane::frame::{Batch, Frame, VnetHdr};
 use dataplane::nat::Publication;
 use dataplane::port::fault::{Fault, FaultConfig, Rng};
+use dataplane::port::memory::join;
 use dataplane::port::stack::{StackConfig, StackPort, Steer};
 use dataplane::port::{Caps, PortQueue, RecvError, SendError};
 use dataplane::worker::Inline;
@@ -22,6 +24,8 @@ use std::time::Duration;
 struct Noted {
     inner: Box<dyn PortQueue>,
     port: u8,
+    /// Nothing damaged comes in, so nothing may go out.
+    good_wires: bool,
     digest: Arc<Mutex<(DefaultHasher, u64)>>,
 }
 
@@ -35,6 +39,10 @@ impl PortQueue for Noted {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
+        if self.good_wires {
+            let f = Frame::with_hdr(&join(parts), *hdr);
+            assert_eq!(verify(&f), Ok(()), "{:02x?}", f.bytes());
+        }
         let mut d = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         (self.port, hdr.encode()).hash(&mut d.0);
         for p in parts {
@@ -195,6 +203,7 @@ impl Net {
                     Box::new(Noted {
                         inner,
                         port: i as u8,
+                        good_wires: net.faults.is_none(),
                         digest: Arc::clone(&digest),
                     }) as Box<dyn PortQueue>
                 })
