@@ -163,6 +163,23 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(cases(24))]
+
+    /// What becomes of a frame does not depend on the batch that it comes in.
+    #[test]
+    fn batches_do_what_single_frames_do(ops in prop::collection::vec(op(), 1..120)) {
+        let lab = || Lab::with(small(), 1, Caps::NONE);
+        let mut world = World::new(vec![lab()], &[false], 0);
+        // A change of what ports take would show in the form of the frames.
+        for op in ops.iter().filter(|o| !matches!(o, Op::Control(Change::Caps(..)))) {
+            world.apply(op);
+        }
+        world.assert_same_in_batches(lab());
+        world.end();
+    }
+}
+
+proptest! {
     #![proptest_config(cases(128))]
 
     /// Whatever comes in by whatever port, nothing panics and every frame is accounted for.

@@ -101,6 +101,7 @@ pub struct Lab {
     pub app: Host,
     /// The uplink, with PEER at its other end.
     pub up: Host,
+    caps: Caps,
     /// What [`model`] took from the ports last.
     seen: Vec<(usize, Vec<u8>, [u8; 10])>,
 }
@@ -141,6 +142,7 @@ impl Lab {
             db,
             app,
             up,
+            caps,
             seen: Vec::new(),
         }
     }

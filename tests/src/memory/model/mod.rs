@@ -5,6 +5,7 @@
 //! what the first switch delivered, and adds what they would not (wrong numbers, fragments out
 //! of order, damaged frames, errors about live flows).
 
+mod afterwards;
 mod conversation;
 mod ops;
 mod ports;
@@ -14,6 +15,7 @@ pub use ops::{ArpKind, Change, Form, Kind, Op, Said, Way};
 use super::check::{is_fragment, verify};
 use super::packet::*;
 use super::{APP, DB, FAR, GW, Host, Lab, PEER, UP, WEB, mac};
+use afterwards::Event;
 use conversation::Conversation;
 use dataplane::base::{Mac, Proto, Reason, RuleId, Tuple};
 use dataplane::frame::parse;
@@ -43,6 +45,9 @@ pub struct World {
     last: Option<(usize, Vec<u8>, VnetHdr)>,
     /// Whether a frame that came in with a wrong checksum may still be inside.
     tainted: bool,
+    /// What happened so far, and what came of it.
+    trace: Vec<Event>,
+    output: Got,
     ip_id: u16,
     step: usize,
 }
@@ -65,11 +70,15 @@ impl World {
             uncached: uncached.to_vec(),
             last: None,
             tainted: false,
+            trace: Vec::new(),
+            output: Vec::new(),
             ip_id: 0,
             step: 0,
         };
         w.change(Change::Publish(8, 0));
         w.arp(4, 4, ArpKind::Reply);
+        w.trace.clear();
+        w.output.clear();
         w
     }
 
@@ -106,14 +115,17 @@ impl World {
                     self.frame(usize::from(*port) % 5, bytes, hdr);
                 }
             }
-            Op::Wait(ms) => {
-                for lab in &mut self.labs {
-                    lab.wait(Duration::from_millis(u64::from(*ms)));
-                }
-                self.compare();
-            }
+            Op::Wait(ms) => self.wait(Duration::from_millis(u64::from(*ms))),
             Op::Control(change) => self.change(*change),
         }
+    }
+
+    fn wait(&mut self, d: Duration) {
+        self.trace.push(Event::Wait(d));
+        for lab in &mut self.labs {
+            lab.wait(d);
+        }
+        self.compare();
     }
 
     fn pick(&self, c: u8) -> Option<usize> {
@@ -330,6 +342,7 @@ impl World {
     }
 
     fn change(&mut self, change: Change) {
+        self.trace.push(Event::Control(change));
         match change {
             Change::Publish(n, to) => {
                 for proto in [Proto::TCP, Proto::UDP] {
@@ -390,6 +403,7 @@ impl World {
     /// Sends one frame by a port of every switch, and compares what comes of it.
     fn frame(&mut self, port: usize, bytes: &[u8], hdr: VnetHdr) {
         self.last = Some((port, bytes.to_vec(), hdr));
+        self.trace.push(Event::Frame(port, bytes.to_vec(), hdr));
         self.tainted |= verify(&Frame::with_hdr(bytes, hdr)).is_err();
         for (n, lab) in self.labs.iter_mut().enumerate() {
             let host = lab.hosts()[port].clone();
@@ -431,49 +445,11 @@ impl World {
         }
         let seen = taken.into_iter().next().unwrap_or_default();
         let answers: Vec<_> = seen.iter().filter_map(answer).collect();
+        self.output.extend(seen.iter().cloned());
         self.labs[0].seen.extend(seen);
         if !self.silent {
             for (port, f) in answers {
                 self.frame(port, &f, VnetHdr::PLAIN);
-            }
-        }
-    }
-
-    /// No two live connections go out by the same tuple, and no two come in by the same; each
-    /// answer finds its way back to where the connection began.
-    pub fn assert_bijection(&mut self) {
-        for lab in &mut self.labs {
-            let all = lab.sw.switch().conntrack.list(lab.now.tick());
-            let mut orig: Vec<Tuple> = all.iter().map(|c| c.orig).collect();
-            let mut reply: Vec<Tuple> = all.iter().map(|c| c.reply).collect();
-            for side in [&mut orig, &mut reply] {
-                let n = side.len();
-                side.sort_unstable();
-                side.dedup();
-                assert_eq!(side.len(), n, "two connections share a tuple");
-            }
-            for c in all.iter().filter(|c| c.orig.proto == Proto::UDP) {
-                let port = match c.reply.src {
-                    PEER | FAR => 4,
-                    ip => [GW, WEB, DB, APP]
-                        .iter()
-                        .position(|h| *h == ip)
-                        .unwrap_or(1),
-                };
-                lab.clear();
-                let from = lab.hosts()[port].clone();
-                lab.route(&from, &c.reply, &udp(&c.reply, b"answer"));
-                let got: Vec<Tuple> = take(lab, true)
-                    .iter()
-                    .filter_map(|(_, b, _)| parse::parse(b, &VnetHdr::PLAIN).ok())
-                    .filter(|p| p.l4 == L4::Udp)
-                    .map(|p| p.tuple)
-                    .collect();
-                // Its host may be gone or silent; then nothing comes out.
-                assert!(
-                    got.iter().all(|t| *t == c.orig.reversed()),
-                    "{c:?} gave {got:?}"
-                );
             }
         }
     }

@@ -6,14 +6,12 @@ use crate::memory::check::verify;
 use crate::memory::packet::arp;
 use crate::memory::{APP, DB, GW, Lab, PEER, UP, WEB, mac, spec};
 use dataplane::base::Role;
-use dataplane::port::Caps;
 use dataplane::port::memory::MemoryPort;
 use std::net::Ipv4Addr;
 
 /// Takes a container's port out, or puts one like it in.
 pub fn replug(lab: &mut Lab, n: usize, out: bool) {
-    let workers = lab.sw.workers();
-    let now = lab.now;
+    let (workers, caps, now) = (lab.sw.workers(), lab.caps, lab.now);
     let host = [&mut lab.web, &mut lab.db, &mut lab.app]
         .into_iter()
         .nth(n)
@@ -22,7 +20,7 @@ pub fn replug(lab: &mut Lab, n: usize, out: bool) {
         assert!(lab.sw.remove_port(host.id));
         return;
     }
-    let (port, queues) = MemoryPort::new(workers, Caps::ALL);
+    let (port, queues) = MemoryPort::new(workers, caps);
     let spec = spec("again", Role::Access, host.ip, 1_500);
     host.id = lab.sw.add_port(spec, queues, now).expect("a port");
     host.port = port;
