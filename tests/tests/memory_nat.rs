@@ -161,6 +161,17 @@ fn icmp_errors_come_back_with_the_packet_inside_translated() {
             assert_eq!(l4_quoted, &sent[..l4_quoted.len()], "checksum included");
         }
 
+        // Masquerade, from inside about the answer.
+        let answer = |back: &Tuple| match proto {
+            Proto::TCP => tcp(back, 900, 101, SYN | ACK, b""),
+            _ => udp(back, b"answer"),
+        };
+        let out = seen.tuple().reversed();
+        let seen = pass(&mut lab, &up, &out, &answer(&out), &db);
+        let e = error(&mut lab, &db, DB, &seen, &up);
+        assert_eq!((e.tuple().src, e.tuple().dst), (UP, FAR));
+        assert_eq!(e.inner().tuple, out);
+
         // DNAT: an error of the container reaches the client in the uplink's name.
         let t = tuple(proto, (FAR, 999), (UP, 5_000));
         let sent = l4(&t);
@@ -171,11 +182,7 @@ fn icmp_errors_come_back_with_the_packet_inside_translated() {
 
         // DNAT: an error about the answer reaches the container.
         let back = seen.tuple().reversed();
-        let answer = match proto {
-            Proto::TCP => tcp(&back, 900, 101, SYN | ACK, b""),
-            _ => udp(&back, b"answer"),
-        };
-        let seen = pass(&mut lab, &web, &back, &answer, &up);
+        let seen = pass(&mut lab, &web, &back, &answer(&back), &up);
         let e = error(&mut lab, &up, PEER, &seen, &web);
         assert_eq!((e.tuple().src, e.tuple().dst), (PEER, WEB));
         assert_eq!(e.inner().tuple, back);
@@ -186,6 +193,11 @@ fn icmp_errors_come_back_with_the_packet_inside_translated() {
         let e = error(&mut lab, &web, WEB, &seen, &db);
         assert_eq!((e.tuple().src, e.tuple().dst), (UP, DB));
         assert_eq!(e.inner().tuple, t);
+        let back = seen.tuple().reversed();
+        let seen = pass(&mut lab, &web, &back, &answer(&back), &db);
+        let e = error(&mut lab, &db, DB, &seen, &web);
+        assert_eq!((e.tuple().src, e.tuple().dst), (UP, WEB));
+        assert_eq!(e.inner().tuple, back);
     }
 }
 

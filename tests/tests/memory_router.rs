@@ -239,6 +239,38 @@ fn without_dont_fragment_the_switch_fragments() {
 }
 
 #[test]
+fn fragments_are_cut_further_where_the_next_wire_is_narrower() {
+    let mut lab = Lab::ready_with(narrow_uplink(600));
+    let t = to_far(1);
+    let data: Vec<u8> = (0..4_000u32).map(|n| (n % 247) as u8).collect();
+    let whole = lab.web.routed(&Ip::may_fragment(3), &t, &udp(&t, &data));
+    let mut parts = fragments(&whole, 1_480);
+    parts.reverse();
+    for f in &parts {
+        lab.send(&lab.web.clone(), f);
+    }
+    let got = lab.got(&lab.up);
+    assert!(got.len() > 6 && got.iter().all(|s| s.p.l3_len <= 600));
+    let got: Vec<Vec<u8>> = got.into_iter().map(|s| s.bytes).collect();
+    let out = tuple(Proto::UDP, (UP, 1), (FAR, 53));
+    assert_eq!(reassemble(&got).expect("no hole")[34..], udp(&out, &data));
+    // The answers' fragments come in as they are.
+    let back = out.reversed();
+    let whole = lab
+        .up
+        .routed(&Ip::may_fragment(4), &back, &udp(&back, &data));
+    for f in fragments(&whole, 576) {
+        lab.send(&lab.up.clone(), &f);
+    }
+    let got: Vec<Vec<u8>> = lab.got(&lab.web).into_iter().map(|s| s.bytes).collect();
+    let inside = t.reversed();
+    assert_eq!(
+        reassemble(&got).expect("no hole")[34..],
+        udp(&inside, &data)
+    );
+}
+
+#[test]
 fn errors_are_limited_in_rate() {
     let mut lab = Lab::ready();
     let t = to_far(1);
