@@ -10,6 +10,7 @@ pub mod report;
 pub mod routes;
 pub mod server;
 pub mod socket;
+mod stats;
 pub mod types;
 
 #[cfg(test)]
