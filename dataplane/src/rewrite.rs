@@ -5,6 +5,7 @@
 //! alters and a port change does not.
 #![deny(clippy::indexing_slicing)]
 
+use crate::base::bytes::{be16, put};
 use crate::base::{Mac, Tuple};
 use crate::flow::Forward;
 use crate::frame::checksum::{apply, apply_partial, apply_udp, combine, delta_u16, delta_u32};
@@ -13,19 +14,6 @@ use crate::frame::{Frame, L4, Parsed};
 
 /// What a TTL one lower does to the header checksum: the word (TTL, protocol) minus 0x0100.
 const TTL_DELTA: u16 = 0xfeff;
-
-fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) {
-    if let Some(d) = b.get_mut(at..at + N) {
-        d.copy_from_slice(&v);
-    }
-}
-
-fn get16(b: &[u8], at: usize) -> u16 {
-    match b.get(at..at + 2) {
-        Some(&[h, l]) => u16::from_be_bytes([h, l]),
-        _ => 0,
-    }
-}
 
 /// Puts the next hop's and our own MAC in.
 #[inline]
@@ -38,7 +26,7 @@ pub fn set_macs(bytes: &mut [u8], dst: Mac, src: Mac) {
 #[inline]
 pub fn lower_ttl(bytes: &mut [u8], p: &Parsed) {
     let ip = usize::from(p.l3_off);
-    let sum = get16(bytes, ip + 10);
+    let sum = be16(bytes, ip + 10);
     put(bytes, ip + 8, [p.ttl.saturating_sub(1)]);
     put(bytes, ip + 10, apply(sum, TTL_DELTA).to_be_bytes());
 }
@@ -64,7 +52,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
     let bytes = frame.bytes_mut();
     set_macs(bytes, f.dst_mac, src_mac);
     let ip = usize::from(p.l3_off);
-    let sum = get16(bytes, ip + 10);
+    let sum = be16(bytes, ip + 10);
     put(bytes, ip + 8, [p.ttl.saturating_sub(1)]);
     put(
         bytes,
@@ -82,7 +70,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             put(bytes, l4, new.sport.to_be_bytes());
             put(bytes, l4 + 2, new.dport.to_be_bytes());
             let at = if p.l4 == L4::Tcp { l4 + 16 } else { l4 + 6 };
-            let old = get16(bytes, at);
+            let old = be16(bytes, at);
             let sum = match (partial, p.l4) {
                 (true, _) => apply_partial(old, f.partial_delta),
                 (false, L4::Udp) => apply_udp(old, f.l4_delta),
@@ -97,8 +85,8 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             } else {
                 new.dport
             };
-            let old_id = get16(bytes, l4 + 4);
-            let old = get16(bytes, l4 + 2);
+            let old_id = be16(bytes, l4 + 4);
+            let old = be16(bytes, l4 + 2);
             put(
                 bytes,
                 l4 + 2,
@@ -113,8 +101,8 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
 /// Gives the packet another IPv4 identification (RFC 6864: unique for fragmented packets).
 pub fn set_ip_id(bytes: &mut [u8], p: &Parsed, id: u16) {
     let ip = usize::from(p.l3_off);
-    let old = get16(bytes, ip + 4);
-    let sum = get16(bytes, ip + 10);
+    let old = be16(bytes, ip + 4);
+    let sum = be16(bytes, ip + 10);
     put(bytes, ip + 4, id.to_be_bytes());
     put(bytes, ip + 10, apply(sum, delta_u16(old, id)).to_be_bytes());
 }

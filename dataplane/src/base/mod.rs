@@ -1,5 +1,6 @@
 //! Level 0: newtypes with units, the table of drop reasons, counters, memory.
 
+pub mod bytes;
 pub mod config;
 pub mod counters;
 pub mod drop;
@@ -9,6 +10,7 @@ pub mod mac;
 pub mod mem;
 pub mod time;
 pub mod tuple;
+pub mod wide;
 
 pub use config::{Config, Limits, PortInfo, PortSpec, Timeouts, UplinkConfig};
 pub use counters::Counters;
@@ -17,3 +19,4 @@ pub use ids::{PortId, Role, RuleId, Vid};
 pub use mac::Mac;
 pub use time::{Instant, Tick};
 pub use tuple::{Proto, Tuple};
+pub use wide::WideClock;

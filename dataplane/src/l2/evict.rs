@@ -13,7 +13,7 @@ impl Fdb {
             let (stamp, key) = order.first(port)?;
             let mut e = self.truth.get_mut(&key)?;
             let seen = self.index.seen(e.at);
-            let real = order.widen(seen);
+            let real = order.clock.past(seen);
             if real <= stamp {
                 return Some((key, seen));
             }
@@ -80,7 +80,7 @@ impl Fdb {
             .index
             .bucket_of(key)
             .filter(|(_, hit)| !hit.is_static)
-            .min_by_key(|(key, hit)| (order.widen(hit.seen), *key));
+            .min_by_key(|(key, hit)| (order.clock.past(hit.seen), *key));
         if let Some((key, _)) = victim {
             self.remove(order, key);
             self.counts.evicted.fetch_add(1, Relaxed);

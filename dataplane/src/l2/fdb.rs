@@ -173,7 +173,7 @@ impl Fdb {
     #[cold]
     fn learn_slow(&self, key: u64, port: PortId, now: Tick) -> Learn {
         let mut order = self.lock();
-        order.advance(now);
+        order.clock.advance(now);
         if let Some(hit) = self.index.find(key) {
             if hit.is_static {
                 return if hit.port == port {
@@ -209,7 +209,7 @@ impl Fdb {
         }
         let key = key(vid, mac);
         let mut order = self.lock();
-        let now = order.clock.map_or(Tick(0), |(now, _)| now);
+        let now = order.clock.now().unwrap_or(Tick(0));
         match self.index.find(key) {
             Some(hit) => {
                 self.replace(&mut order, key, hit, port, true, now);
@@ -238,7 +238,7 @@ impl Fdb {
     /// number removed; the next call goes on where this one stopped.
     pub fn sweep(&self, now: Tick, budget: usize) -> usize {
         let mut order = self.lock();
-        order.advance(now);
+        order.clock.advance(now);
         let (mut left, mut removed) = (budget, 0);
         let start = order.cursor;
         let ports: Vec<PortId> = order
@@ -333,7 +333,7 @@ impl Fdb {
         }) else {
             return false;
         };
-        let stamp = order.widen(now);
+        let stamp = order.clock.past(now);
         let entry = Entry {
             port,
             is_static,
@@ -358,7 +358,7 @@ impl Fdb {
         is_static: bool,
         now: Tick,
     ) {
-        let stamp = order.widen(now);
+        let stamp = order.clock.past(now);
         if let Some(mut e) = self.truth.get_mut(&key) {
             order.remove(e.port, e.stamp, key);
             e.port = port;

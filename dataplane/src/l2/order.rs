@@ -1,6 +1,6 @@
 //! The order of age in the FDB: who goes first when room is wanted, and what the sweep looks at.
 
-use crate::base::{PortId, Tick};
+use crate::base::{PortId, WideClock};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each port's dynamic entries, oldest first. Times are ticks widened to 64 bits so that they
@@ -9,27 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub(super) struct Order {
     pub ports: BTreeMap<PortId, BTreeSet<(u64, u64)>>,
-    pub clock: Option<(Tick, u64)>,
+    pub clock: WideClock,
     /// Where the sweep goes on.
     pub cursor: PortId,
 }
 
 impl Order {
-    pub fn advance(&mut self, now: Tick) {
-        self.clock = Some(match self.clock {
-            None => (now, 1 << 33),
-            Some((last, wide)) => match now.since(last) {
-                0 => (last, wide),
-                d => (now, wide + u64::from(d)),
-            },
-        });
-    }
-
-    pub fn widen(&self, seen: Tick) -> u64 {
-        let (now, wide) = self.clock.unwrap_or((seen, 1 << 33));
-        wide - u64::from(now.since(seen))
-    }
-
     pub fn insert(&mut self, port: PortId, stamp: u64, key: u64) {
         self.ports.entry(port).or_default().insert((stamp, key));
     }

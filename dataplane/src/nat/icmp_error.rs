@@ -5,6 +5,7 @@
 //! options are skipped; its L4 checksum is changed along, where it was quoted, but not judged,
 //! since 8 bytes of the L4 header are all that a router has to quote.
 
+use crate::base::bytes::{self, get16, put};
 use crate::base::{Reason, Tuple};
 use crate::frame::parse::{Inner, embedded, icmp_checksum_ok, inner as parse_inner};
 use crate::frame::{L4, Parsed, checksum};
@@ -13,18 +14,8 @@ use std::net::Ipv4Addr;
 /// Bytes of the ICMP header in front of the packet inside.
 const ICMP_HEADER: usize = 8;
 
-fn get16(b: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*b.get(at..)?.first_chunk()?))
-}
-
 fn get_ip(b: &[u8], at: usize) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(*b.get(at..)?.first_chunk::<4>()?))
-}
-
-fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) {
-    if let Some(to) = b.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-        *to = v;
-    }
+    bytes::get::<4>(b, at).map(Ipv4Addr::from)
 }
 
 /// Changes the 16-bit field at `at` by `f`.

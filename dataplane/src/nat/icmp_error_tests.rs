@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::Proto;
+use crate::base::bytes::put16;
 use crate::frame::L3;
 use proptest::prelude::*;
 
@@ -21,7 +22,7 @@ fn packet(t: &Tuple, options: usize, kind: u8, payload: &[u8]) -> Vec<u8> {
         _ => vec![0x55; 8],
     };
     match t.proto {
-        Proto::ICMP => put(&mut l4, 4, (t.sport | t.dport).to_be_bytes()),
+        Proto::ICMP => put16(&mut l4, 4, t.sport | t.dport),
         Proto::TCP | Proto::UDP => {
             put(&mut l4, 0, t.sport.to_be_bytes());
             put(&mut l4, 2, t.dport.to_be_bytes());

@@ -2,6 +2,7 @@
 
 pub mod chains;
 pub mod frag;
+mod frag_datagram;
 mod frag_sources;
 pub mod icmp_error;
 mod portmap;

@@ -306,7 +306,7 @@ impl Neighbours {
 
     pub(super) fn lock(&self, now: Tick) -> MutexGuard<'_, Order> {
         let mut order = self.relock();
-        order.advance(now);
+        order.clock.advance(now);
         order
     }
 
@@ -335,7 +335,7 @@ impl Neighbours {
             order.due.remove(&(old, key));
         }
         if let Some(due) = due {
-            let at = order.future(due);
+            let at = order.clock.future(due);
             order.due.insert((at, key));
             n.due = Some(at);
         }

@@ -136,6 +136,6 @@ impl Neighbour {
     /// When it was last wanted or heard.
     pub fn last(&self, order: &Order) -> u64 {
         let used = Tick(self.used.load(Relaxed));
-        order.past(used).max(order.past(self.since))
+        order.clock.past(used).max(order.clock.past(self.since))
     }
 }

@@ -1,6 +1,5 @@
 //! Level 3: who is on the link. The table of neighbours, and ARP.
 
-pub mod arp;
 pub mod cache;
 mod entry;
 pub mod queue;
@@ -11,7 +10,6 @@ mod responder_tests;
 mod tests;
 mod timer;
 
-pub use arp::Arp;
 pub use cache::Neighbours;
 pub use entry::{Confirmed, NeighAction, NeighReport, NeighState, Resolve};
 pub use queue::{Held, Hold};

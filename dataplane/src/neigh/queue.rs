@@ -1,6 +1,6 @@
 //! Frames that wait for a neighbour's MAC, and when each neighbour is due.
 
-use crate::base::{PortId, Reason, Tick};
+use crate::base::{PortId, Reason, Tick, WideClock};
 use crate::frame::Frame;
 use std::collections::BTreeSet;
 
@@ -64,7 +64,7 @@ impl Queue {
 /// to 64 bits so that they sort.
 #[derive(Default)]
 pub(super) struct Order {
-    clock: Option<(Tick, u64)>,
+    pub clock: WideClock,
     /// (due, key): something is to be done about the entry.
     pub due: BTreeSet<(u64, u64)>,
     /// (last used or confirmed, or earlier, key) of entries that are neither permanent nor
@@ -75,36 +75,9 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub fn advance(&mut self, now: Tick) {
-        self.clock = Some(match self.clock {
-            None => (now, 1 << 33),
-            Some((last, wide)) => match now.since(last) {
-                0 => (last, wide),
-                d => (now, wide + u64::from(d)),
-            },
-        });
-    }
-
-    /// A tick in the past (or now) as a number that sorts.
-    pub fn past(&self, t: Tick) -> u64 {
-        let (now, wide) = self.clock.unwrap_or((t, 1 << 33));
-        wide - u64::from(now.since(t))
-    }
-
-    /// A tick in the future (or past).
-    pub fn future(&self, t: Tick) -> u64 {
-        let (now, wide) = self.clock.unwrap_or((t, 1 << 33));
-        if t.reached(now) {
-            wide + u64::from(t.since(now))
-        } else {
-            wide - u64::from(now.since(t))
-        }
-    }
-
-    /// Inverse of [`Order::future`] for the earliest time at which something is due.
+    /// The earliest time at which something is due.
     pub fn next(&self) -> Option<Tick> {
-        let (now, wide) = self.clock?;
         let (due, _) = self.due.first()?;
-        Some(now.plus(u32::try_from(due.saturating_sub(wide)).unwrap_or(i32::MAX as u32)))
+        self.clock.tick(*due)
     }
 }

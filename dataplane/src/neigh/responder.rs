@@ -9,12 +9,12 @@
 //! Neighbours are made from what is addressed to us, and updated from any ARP of theirs; a probe
 //! (sender 0.0.0.0) teaches nothing. Only untagged ARP is about our addresses.
 
-use super::arp::{Arp, REPLY, REQUEST};
 use super::cache::Neighbours;
 use super::queue::Held;
 use crate::base::config::{Config, UplinkConfig};
 use crate::base::{Mac, Reason, Role, Tick};
 use crate::flow::Zone;
+use crate::frame::arp::{Arp, REPLY, REQUEST};
 use crate::frame::{Frame, Parsed};
 use std::net::Ipv4Addr;
 

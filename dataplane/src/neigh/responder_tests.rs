@@ -3,7 +3,7 @@ use super::*;
 use crate::base::config::{Config, UplinkConfig};
 use crate::base::{Mac, PortId, Reason, Role, Tick};
 use crate::flow::Zone;
-use crate::frame::{Frame, L3, Parsed};
+use crate::frame::{Arp, Frame, L3, Parsed};
 use std::net::Ipv4Addr;
 
 const M1: Mac = Mac([2, 0, 0, 0, 0, 1]);

@@ -13,7 +13,7 @@ impl Neighbours {
             return actions;
         }
         let mut order = self.lock(now);
-        let until = order.past(now);
+        let until = order.clock.past(now);
         while let Some(&(due, key)) = order.due.first() {
             if due > until {
                 break;

@@ -7,7 +7,7 @@ use crate::frame::{Batch, Frame};
 use crate::port::PortQueue;
 use crate::port::egress::{Egress, Written};
 use crate::slow::ctx::Out;
-use crate::slow::switch::PortTable;
+use crate::slow::ports::PortTable;
 
 /// Gives the queue by which this worker writes to a port.
 pub trait Tx {

@@ -27,20 +27,17 @@
 //! ICMP, a fragment) ends all runs, so it keeps its place.
 
 use super::Caps;
-use super::headers::{Headers, TCP, be16, be32, byte, put16};
-use super::segment::{MAX_HEADERS, set_ipv4};
-use crate::frame::checksum::{fold, sum};
+pub use super::coalesce_run::MAX_RUN;
+use super::coalesce_run::Run;
+use super::headers::{Headers, TCP};
+use super::segment::MAX_HEADERS;
+use crate::base::bytes::{be16, be32, byte};
 use crate::frame::parse::tcp_flags::{ACK, ECE, FIN, PSH};
-use crate::frame::{Frame, Gso, VnetHdr};
+use crate::frame::{Frame, VnetHdr};
 use std::io::IoSlice;
 
-/// Most frames in one superframe: what a `GSO_UDP_L4` write was seen to take.
-pub const MAX_RUN: usize = 64;
 /// Flows that may have a run open at one time.
 pub const OPEN_RUNS: usize = 8;
-/// Longest IP packet.
-const MAX_PACKET: usize = 65_535;
-
 /// One write to a port.
 pub struct Write<'a> {
     /// What is left undone in it.
@@ -51,22 +48,6 @@ pub struct Write<'a> {
     /// frame, untouched, and `hdr` its own header; with several, a port that refuses the write
     /// can be given the members one by one.
     pub members: &'a [u16],
-}
-
-/// Frames of one flow that fit together so far.
-#[derive(Clone, Copy)]
-struct Run {
-    at: Headers,
-    /// Addresses and ports of the flow, folded: equal for equal flows.
-    key: u64,
-    members: [u16; MAX_RUN],
-    len: usize,
-    /// Payload bytes of all members.
-    payload: usize,
-    /// Payload bytes of each but the last.
-    size: usize,
-    /// The first frame's checksums were found right.
-    verified: bool,
 }
 
 /// Joins frames. Keeps nothing between calls but its working memory, so nothing is allocated.
@@ -84,28 +65,11 @@ impl Default for Coalescer {
     }
 }
 
-const NO_RUN: Run = Run {
-    at: Headers {
-        l3: 0,
-        l4: 0,
-        payload: 0,
-        end: 0,
-        v6: false,
-        proto: 0,
-    },
-    key: 0,
-    members: [0; MAX_RUN],
-    len: 0,
-    payload: 0,
-    size: 0,
-    verified: false,
-};
-
 impl Coalescer {
     /// A coalescer.
     pub const fn new() -> Coalescer {
         Coalescer {
-            runs: [NO_RUN; OPEN_RUNS],
+            runs: [Run::EMPTY; OPEN_RUNS],
             open: 0,
             next: 0,
         }
@@ -269,166 +233,6 @@ fn may_join(caps: Caps, f: &Frame, at: &Headers) -> bool {
 /// Whether nothing may follow this frame in its run.
 fn ends_run(b: &[u8], at: &Headers) -> bool {
     at.proto == TCP && byte(b, at.l4 + 13) & (PSH | FIN) != 0
-}
-
-/// Whether the frame's IPv4 header checksum and L4 checksum are known to be right.
-fn checksums_right(f: &Frame, at: &Headers) -> bool {
-    let b = f.bytes();
-    if !at.v6 && fold(sum(b.get(at.l3..at.l4).unwrap_or(&[]), 0)) != 0xffff {
-        return false;
-    }
-    let pseudo = at.pseudo_sum(b, at.end - at.l4);
-    if f.hdr.needs_csum {
-        let place = (
-            usize::from(f.hdr.csum_start),
-            usize::from(f.hdr.csum_offset),
-        );
-        return place == (at.l4, at.csum_offset())
-            && be16(b, at.l4 + at.csum_offset()) == fold(pseudo);
-    }
-    f.hdr.data_valid || fold(sum(b.get(at.l4..at.end).unwrap_or(&[]), pseudo)) == 0xffff
-}
-
-impl Run {
-    /// Adds a frame if it continues the run; `first` is the run's first frame.
-    fn take(&mut self, i: u16, f: &Frame, at: &Headers, first: &Frame) -> bool {
-        let (a, b) = (first.bytes(), f.bytes());
-        let same_place = (at.l3, at.l4, at.payload, at.v6, at.proto)
-            == (
-                self.at.l3,
-                self.at.l4,
-                self.at.payload,
-                self.at.v6,
-                self.at.proto,
-            );
-        let room = self.at.payload - self.at.l3 + self.payload + at.payload_len() <= MAX_PACKET;
-        if !same_place || !room || at.payload_len() > self.size || self.len >= MAX_RUN {
-            return false;
-        }
-        if !self.ip_continues(a, b) || !self.l4_continues(a, b) {
-            return false;
-        }
-        if !self.verified {
-            self.verified = checksums_right(first, &self.at);
-        }
-        if !self.verified || !checksums_right(f, at) {
-            return false;
-        }
-        if let Some(m) = self.members.get_mut(self.len) {
-            *m = i;
-        }
-        self.len += 1;
-        self.payload += at.payload_len();
-        true
-    }
-
-    /// Ethernet header and IP header: all equal but length, identification and checksum.
-    fn ip_continues(&self, a: &[u8], b: &[u8]) -> bool {
-        let l3 = self.at.l3;
-        if self.at.v6 {
-            // Up to the payload length, and from the next header to the L4 header.
-            return equal(a, b, 0, l3 + 4) && equal(a, b, l3 + 6, self.at.l4);
-        }
-        let dont_fragment = byte(a, l3 + 6) & 0x40 != 0;
-        let id = be16(a, l3 + 4).wrapping_add(self.len as u16);
-        equal(a, b, 0, l3 + 2)
-            && (dont_fragment || be16(b, l3 + 4) == id)
-            && equal(a, b, l3 + 6, l3 + 10)
-            && equal(a, b, l3 + 12, self.at.l4)
-    }
-
-    /// L4 header: all equal but sequence number, PSH and FIN (TCP), length (UDP), checksum.
-    fn l4_continues(&self, a: &[u8], b: &[u8]) -> bool {
-        let l4 = self.at.l4;
-        if self.at.proto != TCP {
-            return equal(a, b, l4, l4 + 4);
-        }
-        let seq = be32(a, l4 + 4).wrapping_add(self.payload as u32);
-        let flags = |x| byte(x, l4 + 13) & !(PSH | FIN);
-        equal(a, b, l4, l4 + 4)
-            && be32(b, l4 + 4) == seq
-            && equal(a, b, l4 + 8, l4 + 13)
-            && flags(a) == flags(b)
-            && equal(a, b, l4 + 14, l4 + 16)
-            && equal(a, b, l4 + 18, self.at.payload)
-    }
-
-    /// Writes a run of several frames as a superframe.
-    fn write<'a>(&self, frame: &impl Fn(usize) -> &'a Frame, write: &mut impl FnMut(&Write<'_>)) {
-        let members = self.members.get(..self.len).unwrap_or(&[]);
-        let (Some(&first), Some(&last)) = (members.first(), members.last()) else {
-            return;
-        };
-        let at = &self.at;
-        let mut scratch = [0u8; MAX_HEADERS];
-        let whole = frame(usize::from(first)).bytes();
-        let (Some(header), Some(original)) =
-            (scratch.get_mut(..at.payload), whole.get(..at.payload))
-        else {
-            return;
-        };
-        header.copy_from_slice(original);
-        self.patch(header, frame(usize::from(last)).bytes());
-        let mut parts = [IoSlice::new(&[]); MAX_RUN + 1];
-        parts[0] = IoSlice::new(header);
-        let mut left = self.payload;
-        for (part, &m) in parts.iter_mut().skip(1).zip(members) {
-            // Each has the first one's size, but the last has what is left.
-            let len = left.min(self.size);
-            left -= len;
-            let b = frame(usize::from(m)).bytes();
-            *part = IoSlice::new(b.get(at.payload..at.payload + len).unwrap_or(&[]));
-        }
-        let gso = match (at.proto == TCP, at.v6) {
-            (true, false) => Gso::TcpV4,
-            (true, true) => Gso::TcpV6,
-            (false, _) => Gso::UdpL4,
-        };
-        write(&Write {
-            hdr: VnetHdr {
-                needs_csum: true,
-                data_valid: false,
-                gso,
-                ecn: false,
-                hdr_len: at.payload as u16,
-                gso_size: self.size as u16,
-                csum_start: at.l4 as u16,
-                csum_offset: at.csum_offset() as u16,
-            },
-            parts: parts.get(..self.len + 1).unwrap_or(&[]),
-            members,
-        });
-    }
-
-    /// Lengths, flags of the last member, and the partial checksum.
-    fn patch(&self, header: &mut [u8], last: &[u8]) {
-        let at = &self.at;
-        let l4_len = at.payload - at.l4 + self.payload;
-        let l3_len = at.l4 - at.l3 + l4_len;
-        if at.v6 {
-            put16(header, at.l3 + 4, (l3_len - 40) as u16);
-        } else {
-            set_ipv4(header, at.l3 + 2, at.l3, l3_len as u16);
-        }
-        if at.proto == TCP {
-            let flags = byte(last, at.l4 + 13);
-            if let Some(f) = header.get_mut(at.l4 + 13) {
-                *f |= flags;
-            }
-        } else {
-            put16(header, at.l4 + 4, l4_len as u16);
-        }
-        let pseudo = fold(at.pseudo_sum(header, l4_len));
-        put16(header, at.l4 + at.csum_offset(), pseudo);
-    }
-}
-
-/// Whether two frames agree from `from` up to `to`.
-fn equal(a: &[u8], b: &[u8], from: usize, to: usize) -> bool {
-    match (a.get(from..to), b.get(from..to)) {
-        (Some(x), Some(y)) => x == y,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 use super::*;
+use crate::frame::Gso;
+use crate::frame::checksum::{fold, sum};
+use crate::port::coalesce_run::MAX_PACKET;
 use crate::port::memory::join;
-use crate::port::segment::{SegmentError, segment};
+use crate::port::segment::{SegmentError, segment, set_ipv4};
 use crate::port::testing::{Spec, trimmed};
 use proptest::prelude::*;
 

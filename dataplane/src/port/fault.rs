@@ -220,7 +220,7 @@ fn flip(bytes: &mut [u8], rng: &mut Rng) -> bool {
     let Some(h) = Headers::find(bytes) else {
         return false;
     };
-    let udp_without = h.csum_offset() == 6 && super::headers::be16(bytes, h.l4 + 6) == 0;
+    let udp_without = h.csum_offset() == 6 && crate::base::bytes::be16(bytes, h.l4 + 6) == 0;
     if udp_without {
         return false;
     }

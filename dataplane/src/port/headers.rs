@@ -4,6 +4,8 @@
 //! [`crate::frame::parse`] looks at a frame when it arrives and knows IPv4 only. These stages
 //! work on what leaves, after the rewrite and after tags were popped, and on bridged IPv6 too.
 
+use crate::base::bytes::{be16, byte};
+
 /// 802.1Q, 802.1ad and the older QinQ types.
 const TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 /// More tags than anybody stacks.
@@ -31,31 +33,6 @@ pub struct Headers {
     pub v6: bool,
     /// [`TCP`] or [`UDP`].
     pub proto: u8,
-}
-
-/// Reads two bytes, big-endian; 0 beyond the end.
-pub fn be16(b: &[u8], at: usize) -> u16 {
-    match b.get(at..at.saturating_add(2)) {
-        Some(&[hi, lo]) => u16::from_be_bytes([hi, lo]),
-        _ => 0,
-    }
-}
-
-/// Reads four bytes, big-endian; 0 beyond the end.
-pub fn be32(b: &[u8], at: usize) -> u32 {
-    (u32::from(be16(b, at)) << 16) | u32::from(be16(b, at.saturating_add(2)))
-}
-
-/// Reads a byte; 0 beyond the end.
-pub fn byte(b: &[u8], at: usize) -> u8 {
-    b.get(at).copied().unwrap_or(0)
-}
-
-/// Writes two bytes, big-endian; nothing happens beyond the end.
-pub fn put16(b: &mut [u8], at: usize, v: u16) {
-    if let Some(room) = b.get_mut(at..at.saturating_add(2)) {
-        room.copy_from_slice(&v.to_be_bytes());
-    }
 }
 
 impl Headers {

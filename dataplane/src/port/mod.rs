@@ -4,6 +4,7 @@
 //! reads or writes by it, so nothing here is shared.
 
 pub mod coalesce;
+mod coalesce_run;
 pub mod egress;
 pub mod fault;
 pub mod headers;
@@ -11,9 +12,11 @@ pub mod memory;
 pub mod pcap;
 pub mod pcap_hdr;
 pub mod pcap_port;
+mod pcap_writer;
 pub mod segment;
 pub mod stack;
 mod stack_acks;
+mod stack_wire;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod testing;

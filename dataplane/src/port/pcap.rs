@@ -10,19 +10,17 @@
 //! The crate `pcap-file` splits a capture into blocks. It takes every pcapng timestamp for
 //! nanoseconds and refuses a cut packet in a pcap, so packets are read from the blocks here.
 
-use super::pcap_hdr::{read_hdr, write_hdr};
+use super::pcap_hdr::read_hdr;
+pub use super::pcap_writer::Writer;
 use crate::base::Instant;
 use crate::frame::VnetHdr;
 use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
+use pcap_file::pcapng::PcapNgReader;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
-use pcap_file::pcapng::{PcapNgReader, PcapNgWriter};
 use pcap_file::{DataLink, Endianness, PcapError, TsResolution};
-use std::borrow::Cow;
-use std::io::{Chain, Cursor, ErrorKind, IoSlice, Read, Write};
-use std::time::Duration;
+use std::io::{Chain, Cursor, ErrorKind, Read};
 
 /// Why a capture can't be read further or written.
 #[derive(Debug, thiserror::Error)]
@@ -319,86 +317,6 @@ fn nanos(ticks: u64, i: &InterfaceDescriptionBlock<'_>) -> u64 {
     u64::try_from(nanos)
         .unwrap_or(u64::MAX)
         .saturating_add(offset.saturating_mul(1_000_000_000))
-}
-
-/// Writes pcapng in the machine's byte order, timestamps in nanoseconds.
-pub struct Writer<W: Write> {
-    inner: PcapNgWriter<W>,
-    interfaces: u32,
-    scratch: Vec<u8>,
-}
-
-impl<W: Write> Writer<W> {
-    /// Writes the section header.
-    ///
-    /// # Errors
-    /// What the writer says.
-    pub fn new(to: W) -> Result<Writer<W>, CaptureError> {
-        Ok(Writer {
-            inner: PcapNgWriter::new(to)?,
-            interfaces: 0,
-            scratch: Vec::new(),
-        })
-    }
-
-    /// Describes an interface; packets refer to it by the number returned.
-    ///
-    /// # Errors
-    /// What the writer says.
-    pub fn add_interface(&mut self, name: &str) -> Result<u32, CaptureError> {
-        self.inner.write_pcapng_block(InterfaceDescriptionBlock {
-            linktype: DataLink::ETHERNET,
-            snaplen: 0,
-            options: vec![
-                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
-                InterfaceDescriptionOption::IfTsResol(9),
-            ],
-        })?;
-        self.interfaces += 1;
-        Ok(self.interfaces - 1)
-    }
-
-    /// Writes a frame whose bytes are `parts`.
-    ///
-    /// # Errors
-    /// An interface that was not added, or what the writer says.
-    pub fn write(
-        &mut self,
-        interface: u32,
-        at: Instant,
-        hdr: &VnetHdr,
-        parts: &[IoSlice<'_>],
-    ) -> Result<(), CaptureError> {
-        self.scratch.clear();
-        for p in parts {
-            self.scratch.extend_from_slice(p);
-        }
-        let options = write_hdr(hdr)
-            .map(|text| EnhancedPacketOption::Comment(Cow::Owned(text)))
-            .into_iter()
-            .collect();
-        self.inner.write_pcapng_block(EnhancedPacketBlock {
-            interface_id: interface,
-            timestamp: Duration::from_nanos(at.0),
-            original_len: u32::try_from(self.scratch.len()).unwrap_or(u32::MAX),
-            data: Cow::Borrowed(&self.scratch),
-            options,
-        })?;
-        Ok(())
-    }
-
-    /// Flushes what the writer buffers.
-    ///
-    /// # Errors
-    /// What the writer says.
-    pub fn flush(&mut self) -> Result<(), CaptureError> {
-        Ok(self.inner.get_mut().flush()?)
-    }
-
-    /// The writer.
-    pub fn into_inner(self) -> W {
-        self.inner.into_inner()
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The `virtio_net_hdr` of captured frames: as a comment beside the packet, or worked out from the
 //! bytes.
 
-use super::headers::{Headers, TCP, be16};
+use super::headers::{Headers, TCP};
+use crate::base::bytes::be16;
 use crate::frame::checksum::{fold, sum};
 use crate::frame::{Gso, VnetHdr};
 

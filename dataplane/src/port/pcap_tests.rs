@@ -3,6 +3,7 @@ use crate::frame::Gso;
 use crate::port::pcap_hdr::infer_hdr;
 use crate::port::testing::Spec;
 use proptest::prelude::*;
+use std::io::IoSlice;
 
 fn read(file: &[u8]) -> Result<Vec<Record>, CaptureError> {
     Reader::new(file)?.collect()

@@ -9,9 +9,10 @@
 //! gets its own length. The IPv4 header checksum is changed by delta, so that a wrong one stays
 //! wrong.
 
-use super::headers::{Headers, TCP, be16, be32, byte, put16};
+use super::headers::{Headers, TCP};
 use super::{Caps, PortQueue, SendError};
 use crate::base::Reason;
+use crate::base::bytes::{be16, be32, byte, put16};
 use crate::frame::checksum::{apply, delta_u16, finish, fold, sum, udp_field};
 use crate::frame::parse::tcp_flags::{CWR, FIN, PSH};
 use crate::frame::{Gso, VnetHdr};

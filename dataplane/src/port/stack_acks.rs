@@ -14,7 +14,8 @@
 //! one may stand before the one that knows the connection. It would answer the SYN a second time
 //! with other numbers and then reset the connection. The socket that knows it needs no repetition.
 
-use super::headers::{Headers, TCP, be16, be32, byte};
+use super::headers::{Headers, TCP};
+use crate::base::bytes::{be16, be32, byte};
 use smoltcp::iface::SocketSet;
 use smoltcp::socket::{Socket, tcp};
 use smoltcp::wire::IpAddress;

@@ -1,6 +1,7 @@
 //! What the slow path is given for a batch, and what it answers.
 
-use super::switch::{PortTable, Switch};
+use super::ports::PortTable;
+use super::switch::Switch;
 use crate::base::{Counters, Instant, PortId, Reason};
 use crate::flow::RecordId;
 use crate::frame::Frame;

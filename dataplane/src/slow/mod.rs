@@ -3,8 +3,8 @@
 //!
 //! [`route`] is a packet's way through it; [`connect`] opens connections by the rules, [`forward`]
 //! sends what belongs to one, [`icmp`] translates errors, [`error`] makes them, [`arp`] and
-//! [`next_hop`] deal with neighbours. [`switch`] is what all of it shares, [`ctx`] what one batch
-//! sees.
+//! [`next_hop`] deal with neighbours. [`switch`] is what all of it shares, with its table of
+//! [`ports`]; [`ctx`] is what one batch sees.
 
 pub mod arp;
 pub mod budget;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod forward;
 pub mod icmp;
 pub mod next_hop;
+pub mod ports;
 pub mod route;
 pub mod switch;
 

@@ -1,6 +1,7 @@
 //! The switch as all workers share it: configuration, tables, rules, ports.
 
 use super::budget::Budget;
+use super::ports::{AddPortError, PortReport, PortTable};
 use crate::base::counters::PortCounts;
 use crate::base::hash::Keyed;
 use crate::base::{
@@ -19,82 +20,6 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The ports at one moment; replaced whole, so that a batch sees one state.
-#[derive(Clone, Default)]
-pub struct PortTable {
-    ports: Vec<Option<Arc<PortSpec>>>,
-    host: Option<PortId>,
-    uplink: Option<PortId>,
-}
-
-impl PortTable {
-    /// The port's specification.
-    #[inline]
-    pub fn get(&self, id: PortId) -> Option<&PortSpec> {
-        self.ports.get(id.index())?.as_deref()
-    }
-
-    /// `sw0`.
-    #[inline]
-    pub fn host(&self) -> Option<PortId> {
-        self.host
-    }
-
-    /// The uplink.
-    #[inline]
-    pub fn uplink(&self) -> Option<PortId> {
-        self.uplink
-    }
-
-    /// All ports, by index.
-    pub fn iter(&self) -> impl Iterator<Item = (PortId, &PortSpec)> {
-        (0u16..)
-            .zip(&self.ports)
-            .filter_map(|(i, p)| Some((PortId(i), p.as_deref()?)))
-    }
-
-    /// The members of the bridge domain other than `except`.
-    pub fn bridged(&self, except: PortId) -> impl Iterator<Item = PortId> + '_ {
-        self.iter()
-            .filter(move |(id, p)| *id != except && p.role != Role::Uplink)
-            .map(|(id, _)| id)
-    }
-}
-
-/// A port with what all workers counted for it since it was added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortReport {
-    /// The port.
-    pub info: PortInfo,
-    /// Frames read.
-    pub rx_frames: u64,
-    /// Bytes read.
-    pub rx_bytes: u64,
-    /// Frames written.
-    pub tx_frames: u64,
-    /// Bytes written.
-    pub tx_bytes: u64,
-    /// Frames dropped.
-    pub drops: u64,
-}
-
-/// Why a port was not added.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum AddPortError {
-    /// The table is full.
-    #[error("the switch has {0} ports already, which is the most it can have")]
-    Full(usize),
-    /// There can be one host port and one uplink.
-    #[error("the switch has a {0:?} port already: {1}")]
-    Taken(Role, String),
-    /// Two interfaces with one MAC would take each other's frames.
-    #[error("MAC {0} is in use by port {1}")]
-    DuplicateMac(crate::base::Mac, String),
-    /// A worker could not take its queue.
-    #[error("a worker could not take the port: {0}")]
-    Worker(String),
-}
 
 /// What all workers share.
 pub struct Switch {
@@ -215,32 +140,12 @@ impl Switch {
     pub fn add_port(&self, spec: PortSpec, now: Tick) -> Result<PortId, AddPortError> {
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut t = PortTable::clone(&self.ports.load());
-        for (_, other) in t.iter() {
-            if spec.role != Role::Access && other.role == spec.role {
-                return Err(AddPortError::Taken(spec.role, other.name.clone()));
-            }
-            if spec.role != Role::Uplink && other.role != Role::Uplink && other.mac == spec.mac {
-                return Err(AddPortError::DuplicateMac(spec.mac, other.name.clone()));
-            }
-        }
-        let free = t
-            .ports
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or(t.ports.len());
-        if free >= PortId::MAX_PORTS {
-            return Err(AddPortError::Full(PortId::MAX_PORTS));
-        }
-        let id = PortId(free as u16);
-        if free == t.ports.len() {
-            t.ports.push(None);
-        }
+        let id = t.admit(&spec)?;
         match spec.role {
             Role::Host => {
-                t.host = Some(id);
                 self.fdb.insert_static(0, spec.mac, id);
             }
-            Role::Uplink => t.uplink = Some(id),
+            Role::Uplink => {}
             Role::Access => {
                 if let Some(ip) = spec.ip {
                     self.fdb.learn(0, spec.mac, id, now);
@@ -252,13 +157,11 @@ impl Switch {
                 }
             }
         }
-        if let Some(slot) = t.ports.get_mut(free) {
-            *slot = Some(Arc::new(spec));
-        }
+        t.insert(id, spec);
         let mut base = self.base.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = base.len().max(free + 1);
+        let len = base.len().max(id.index() + 1);
         base.resize(len, PortCounts::default());
-        if let Some(at) = base.get_mut(free) {
+        if let Some(at) = base.get_mut(id.index()) {
             *at = self.port_sum(id);
         }
         self.ports.store(Arc::new(t));
@@ -270,9 +173,7 @@ impl Switch {
     pub fn remove_port(&self, id: PortId) -> Option<PortSpec> {
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let mut t = PortTable::clone(&self.ports.load());
-        let spec = t.ports.get_mut(id.index())?.take()?;
-        t.host = t.host.filter(|h| *h != id);
-        t.uplink = t.uplink.filter(|u| *u != id);
+        let spec = t.remove(id)?;
         self.ports.store(Arc::new(t));
         self.fdb.forget_port(id);
         if let Some(ip) = spec.ip {

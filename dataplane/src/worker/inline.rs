@@ -8,7 +8,8 @@ use crate::frame::Batch;
 use crate::pipeline::Engine;
 use crate::port::{PortQueue, RecvError};
 use crate::slow::ctx::Verdict;
-use crate::slow::switch::{AddPortError, Switch};
+use crate::slow::ports::AddPortError;
+use crate::slow::switch::Switch;
 use std::sync::Arc;
 
 /// A switch with engines that the caller drives.

@@ -8,9 +8,10 @@
 mod inline;
 mod run;
 mod runtime;
+mod spin;
 pub mod wait;
 
-pub use crate::slow::switch::{AddPortError, PortReport};
+pub use crate::slow::ports::{AddPortError, PortReport};
 pub use inline::Inline;
 pub use run::Clock;
 pub use run::Queues;

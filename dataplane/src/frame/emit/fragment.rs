@@ -1,6 +1,7 @@
 //! IPv4 fragmentation (RFC 791 section 3.2, RFC 1812 section 4.2.2.7).
 
-use super::{get16, options, put};
+use super::options;
+use crate::base::bytes::{get16, put};
 use crate::base::{Proto, Reason};
 use crate::frame::parse::{L3, bits, parse};
 use crate::frame::{Frame, Parsed, VnetHdr, checksum};

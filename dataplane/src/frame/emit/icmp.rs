@@ -1,6 +1,7 @@
 //! ICMP of our own making. Read RFC 792, RFC 1122 section 3.2.2 and RFC 1812 section 4.3 first.
 
-use super::{get16, ipv4_header, link_header, put};
+use super::{ipv4_header, link_header};
+use crate::base::bytes::{get16, put};
 use crate::base::{Mac, Proto, Reason};
 use crate::frame::parse::{bits, icmp_checksum_ok};
 use crate::frame::{Frame, L3, L4, Parsed, checksum};

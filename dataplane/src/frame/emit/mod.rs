@@ -49,12 +49,3 @@ fn ipv4_header(tos: u8, proto: Proto, src: Ipv4Addr, dst: Ipv4Addr, payload: usi
     };
     with(checksum::ipv4_header(&with([0, 0])).to_be_bytes())
 }
-
-fn get16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
-}
-
-fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) -> Option<()> {
-    *bytes.get_mut(at..)?.first_chunk_mut()? = value;
-    Some(())
-}

@@ -1,7 +1,7 @@
 //! ARP for IPv4 over Ethernet (RFC 826), as values.
 
+use super::Frame;
 use crate::base::{Mac, Reason};
-use crate::frame::Frame;
 use std::net::Ipv4Addr;
 
 /// Bytes of an ARP packet for Ethernet and IPv4.

@@ -1,0 +1,129 @@
+use super::*;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+
+const A: PortId = PortId(3);
+const B: PortId = PortId(9);
+
+fn at(us: u64) -> Instant {
+    Instant(us * 1000)
+}
+
+fn pair() -> (UnixStream, UnixStream) {
+    let (a, b) = UnixStream::pair().unwrap();
+    a.set_nonblocking(true).unwrap();
+    (a, b)
+}
+
+fn round(w: &mut Wait) -> Vec<PortId> {
+    std::iter::from_fn(|| w.next_ready()).collect()
+}
+
+#[test]
+fn an_edge_comes_once_and_again_keeps_the_port() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    let (a, mut a2) = pair();
+    let (b, mut b2) = pair();
+    w.add(A, a.as_raw_fd()).unwrap();
+    w.add(B, b.as_raw_fd()).unwrap();
+    w.turn(at(0), Some(at(0))).unwrap();
+    assert_eq!(round(&mut w), [A, B], "ready when added");
+    let t = w.turn(at(0), Some(at(0))).unwrap();
+    assert_eq!((round(&mut w), t.woken), (vec![], false));
+
+    a2.write_all(b"x").unwrap();
+    b2.write_all(b"y").unwrap();
+    w.turn(at(0), None).unwrap();
+    let mut first = round(&mut w);
+    first.sort();
+    assert_eq!(first, [A, B]);
+    w.again(B);
+    w.again(B);
+    w.turn(at(0), None).unwrap();
+    assert_eq!(round(&mut w), [B], "once, and A's edge is spent");
+}
+
+#[test]
+fn a_round_ends_even_if_a_port_always_has_more() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    w.mark(A);
+    w.mark(B);
+    w.turn(at(0), None).unwrap();
+    let mut seen = Vec::new();
+    while let Some(p) = w.next_ready() {
+        seen.push(p);
+        w.again(p);
+    }
+    assert_eq!(seen, [A, B]);
+}
+
+#[test]
+fn hang_up_is_ready_once_and_removal_forgets() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    let (mut a, a2) = pair();
+    w.add(A, a.as_raw_fd()).unwrap();
+    w.turn(at(0), None).unwrap();
+    assert_eq!(round(&mut w), [A]);
+    drop(a2);
+    w.turn(at(0), None).unwrap();
+    assert_eq!(round(&mut w), [A]);
+    assert_eq!(a.read(&mut [0; 4]).unwrap(), 0);
+    w.turn(at(0), Some(at(0))).unwrap();
+    assert_eq!(round(&mut w), [], "no busy loop on a dead port");
+    w.mark(B);
+    w.mark(A);
+    w.failed(A, at(0));
+    w.remove(A, a.as_raw_fd());
+    w.turn(at(20_000), None).unwrap();
+    assert_eq!(round(&mut w), [B]);
+}
+
+#[test]
+fn removal_inside_a_round_skips_only_that_port() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    for n in 0..4 {
+        w.mark(PortId(n));
+    }
+    w.turn(at(0), None).unwrap();
+    assert_eq!(w.next_ready(), Some(PortId(0)));
+    w.again(PortId(0));
+    w.remove(PortId(2), -1);
+    assert_eq!(round(&mut w), [PortId(1), PortId(3)]);
+    w.turn(at(0), None).unwrap();
+    assert_eq!(round(&mut w), [PortId(0)]);
+}
+
+#[test]
+fn a_failing_port_is_set_aside() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    w.failed(A, at(0));
+    w.failed(A, at(0));
+    w.turn(at(0), Some(at(0))).unwrap();
+    assert_eq!(round(&mut w), []);
+    let begun = std::time::Instant::now();
+    let t = w.turn(at(0), None).unwrap();
+    assert!(t.slept && begun.elapsed() >= SET_ASIDE, "sleeps until then");
+    w.turn(at(10_000), None).unwrap();
+    assert_eq!(round(&mut w), [A]);
+}
+
+#[test]
+fn the_waker_ends_a_block() {
+    let (mut w, waker) = Wait::new(Duration::ZERO).unwrap();
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        waker.wake().unwrap();
+        waker
+    });
+    let t = w.turn(at(0), None).unwrap();
+    assert_eq!(
+        t,
+        Turn {
+            woken: true,
+            slept: true
+        }
+    );
+    drop(other.join().unwrap());
+    assert!(!w.turn(at(0), Some(at(0))).unwrap().woken);
+}
