@@ -31,6 +31,8 @@ impl World {
                 Event::Control(c) => other.change(*c),
                 Event::Wait(d) => other.wait(*d),
                 Event::Frame(port, bytes, hdr) => {
+                    // Whether it is whole was seen the first time.
+                    other.tainted = true;
                     let lab = &mut other.labs[0];
                     let host = lab.hosts()[*port].clone();
                     host.port.push(0, bytes, *hdr);
@@ -39,7 +41,6 @@ impl World {
                         lab.run();
                         other.compare();
                     }
-                    other.tainted = true;
                 }
             }
         }
