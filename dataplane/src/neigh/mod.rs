@@ -7,6 +7,8 @@ pub mod responder;
 #[cfg(test)]
 mod responder_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod timer;
 

@@ -1,34 +1,11 @@
 use super::responder::{arp, request};
+use super::testing::{M1, M2, P, frame, ip, resolve, table, tags};
 use super::*;
 use crate::base::config::{Config, UplinkConfig};
-use crate::base::{Mac, PortId, Reason, Role, Tick};
+use crate::base::{Mac, Reason, Role, Tick};
 use crate::flow::Zone;
-use crate::frame::{Arp, Frame, L3, Parsed};
+use crate::frame::{Arp, L3, Parsed};
 use std::net::Ipv4Addr;
-
-const M1: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const M2: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const P: PortId = PortId(3);
-
-fn ip(n: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, n)
-}
-
-fn table() -> Neighbours {
-    Neighbours::new(8, 60_000)
-}
-
-fn resolve(n: &Neighbours, last: u8, ms: u32) -> Resolve {
-    n.resolve(Zone::Inside, ip(last), Tick(ms))
-}
-
-fn frame(tag: u8) -> Frame {
-    Frame::from_bytes(&[tag; 60])
-}
-
-fn tags(held: &[Held]) -> Vec<u8> {
-    held.iter().map(|h| h.frame.bytes()[0]).collect()
-}
 
 const GATEWAY: Mac = Mac([2, 0x42, 10, 0, 0, 1]);
 const UPLINK: Mac = Mac([2, 0x42, 192, 0, 2, 1]);

@@ -1,33 +1,8 @@
+use super::testing::{M1, M2, P, REACH, frame, ip, resolve, table, tags};
 use super::*;
-use crate::base::{Mac, PortId, Reason, Tick};
+use crate::base::{Mac, Reason, Tick};
 use crate::flow::Zone;
 use crate::frame::Frame;
-use std::net::Ipv4Addr;
-
-const REACH: u32 = 60_000;
-const M1: Mac = Mac([2, 0, 0, 0, 0, 1]);
-const M2: Mac = Mac([2, 0, 0, 0, 0, 2]);
-const P: PortId = PortId(3);
-
-fn ip(n: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 0, 0, n)
-}
-
-fn table() -> Neighbours {
-    Neighbours::new(8, REACH)
-}
-
-fn resolve(n: &Neighbours, last: u8, ms: u32) -> Resolve {
-    n.resolve(Zone::Inside, ip(last), Tick(ms))
-}
-
-fn frame(tag: u8) -> Frame {
-    Frame::from_bytes(&[tag; 60])
-}
-
-fn tags(held: &[Held]) -> Vec<u8> {
-    held.iter().map(|h| h.frame.bytes()[0]).collect()
-}
 
 /// The unicast targets of the questions, or the tags of the frames given up.
 fn act(n: &Neighbours, ms: u32) -> Vec<Result<Option<Mac>, Vec<u8>>> {

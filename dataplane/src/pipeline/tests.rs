@@ -123,6 +123,20 @@ fn tcp(t: &Tuple, seq: u32, ack: u32, flags: u8, data: &[u8]) -> Vec<u8> {
     s
 }
 
+fn udp(t: &Tuple, data: &[u8]) -> Vec<u8> {
+    let len = (8 + data.len()) as u16;
+    let mut d = [t.sport, t.dport, len, 0].map(u16::to_be_bytes).concat();
+    d.extend(data);
+    l4(t, &mut d, 6);
+    d
+}
+
+/// A frame from the source of `t` to its router: the gateway, or the switch's uplink leg.
+fn routed(t: &Tuple, payload: &[u8]) -> Vec<u8> {
+    let router = if t.src == PEER { UP } else { GW };
+    ip(mac(router), mac(t.src), t, payload, 64)
+}
+
 fn tuple(proto: Proto, src: Ipv4Addr, sport: u16, dst: Ipv4Addr, dport: u16) -> Tuple {
     Tuple {
         src,
@@ -158,10 +172,7 @@ fn a_published_port_is_reached_with_the_clients_address_kept() {
     let mut lab = Lab::new();
     lab.learn_uplink();
     let t = tuple(Proto::TCP, PEER, 40_000, UP, 5000);
-    lab.send(
-        lab.up.clone(),
-        &ip(mac(UP), mac(PEER), &t, &tcp(&t, 100, 0, SYN, b""), 64),
-    );
+    lab.send(lab.up.clone(), &routed(&t, &tcp(&t, 100, 0, SYN, b"")));
     let (_, p) = only(&lab.web.1);
     assert_eq!(p.tuple, tuple(Proto::TCP, PEER, 40_000, WEB, 80));
     assert_eq!((p.ttl, p.dst, p.src), (63, mac(WEB), mac(GW)));
@@ -169,13 +180,7 @@ fn a_published_port_is_reached_with_the_clients_address_kept() {
     let back = p.tuple.reversed();
     lab.send(
         lab.web.clone(),
-        &ip(
-            mac(GW),
-            mac(WEB),
-            &back,
-            &tcp(&back, 900, 101, SYN | ACK, b""),
-            64,
-        ),
+        &routed(&back, &tcp(&back, 900, 101, SYN | ACK, b"")),
     );
     let (_, p) = only(&lab.up.1);
     assert_eq!(p.tuple, t.reversed());
@@ -183,13 +188,7 @@ fn a_published_port_is_reached_with_the_clients_address_kept() {
     // From here on the index decides.
     lab.send(
         lab.up.clone(),
-        &ip(
-            mac(UP),
-            mac(PEER),
-            &t,
-            &tcp(&t, 101, 901, ACK, b"hello"),
-            64,
-        ),
+        &routed(&t, &tcp(&t, 101, 901, ACK, b"hello")),
     );
     only(&lab.web.1);
     assert_eq!(lab.sw.totals().hits, 1);
@@ -206,15 +205,7 @@ fn a_published_port_is_reached_with_the_clients_address_kept() {
 fn masquerade_waits_for_arp_and_translates_udp_both_ways() {
     let mut lab = Lab::new();
     let t = tuple(Proto::UDP, WEB, 5353, PEER, 53);
-    let mut udp = [
-        &5353u16.to_be_bytes()[..],
-        &53u16.to_be_bytes(),
-        &[0, 12, 0, 0],
-        b"quer",
-    ]
-    .concat();
-    l4(&t, &mut udp, 6);
-    lab.send(lab.web.clone(), &ip(mac(GW), mac(WEB), &t, &udp, 64));
+    lab.send(lab.web.clone(), &routed(&t, &udp(&t, b"quer")));
     let asked = lab.up.1.take();
     assert_eq!(asked.len(), 1, "an ARP request, and the frame waits");
     assert_eq!(lab.sw.totals().held, 1);
@@ -222,15 +213,7 @@ fn masquerade_waits_for_arp_and_translates_udp_both_ways() {
     let (_, p) = only(&lab.up.1);
     assert_eq!(p.tuple, tuple(Proto::UDP, UP, 5353, PEER, 53));
     let back = p.tuple.reversed();
-    let mut udp = [
-        &53u16.to_be_bytes()[..],
-        &5353u16.to_be_bytes(),
-        &[0, 12, 0, 0],
-        b"answ",
-    ]
-    .concat();
-    l4(&back, &mut udp, 6);
-    lab.send(lab.up.clone(), &ip(mac(UP), mac(PEER), &back, &udp, 64));
+    lab.send(lab.up.clone(), &routed(&back, &udp(&back, b"answ")));
     let (_, p) = only(&lab.web.1);
     assert_eq!(p.tuple, t.reversed());
     // Nobody else gets in by that port: filtering is address- and port-dependent.
@@ -238,15 +221,8 @@ fn masquerade_waits_for_arp_and_translates_udp_both_ways() {
         src: Ipv4Addr::new(192, 0, 2, 9),
         ..back
     };
-    let mut udp = [
-        &53u16.to_be_bytes()[..],
-        &5353u16.to_be_bytes(),
-        &[0, 12, 0, 0],
-        b"evil",
-    ]
-    .concat();
-    l4(&other, &mut udp, 6);
-    lab.send(lab.up.clone(), &ip(mac(UP), mac(PEER), &other, &udp, 64));
+    let evil = udp(&other, b"evil");
+    lab.send(lab.up.clone(), &ip(mac(UP), mac(PEER), &other, &evil, 64));
     assert!(lab.web.1.take().is_empty());
     assert_eq!(lab.sw.switch().drops(Reason::NotPublished), 1);
     // After its time the mapping and the port are free.
@@ -260,10 +236,7 @@ fn masquerade_waits_for_arp_and_translates_udp_both_ways() {
 fn a_neighbour_that_does_not_answer_gives_host_unreachable_to_the_sender() {
     let mut lab = Lab::new();
     let t = tuple(Proto::TCP, WEB, 1234, PEER, 80);
-    lab.send(
-        lab.web.clone(),
-        &ip(mac(GW), mac(WEB), &t, &tcp(&t, 1, 0, SYN, b""), 64),
-    );
+    lab.send(lab.web.clone(), &routed(&t, &tcp(&t, 1, 0, SYN, b"")));
     for _ in 0..60 {
         lab.now = lab.now + std::time::Duration::from_millis(100);
         lab.sw.tick(lab.now);
@@ -280,22 +253,13 @@ fn a_neighbour_that_does_not_answer_gives_host_unreachable_to_the_sender() {
 fn hairpin_goes_out_and_in_by_the_external_address() {
     let mut lab = Lab::new();
     let t = tuple(Proto::TCP, DB, 3333, UP, 5000);
-    lab.send(
-        lab.db.clone(),
-        &ip(mac(GW), mac(DB), &t, &tcp(&t, 1, 0, SYN, b""), 64),
-    );
+    lab.send(lab.db.clone(), &routed(&t, &tcp(&t, 1, 0, SYN, b"")));
     let (_, p) = only(&lab.web.1);
     assert_eq!(p.tuple, tuple(Proto::TCP, UP, 3333, WEB, 80));
     let back = p.tuple.reversed();
     lab.send(
         lab.web.clone(),
-        &ip(
-            mac(GW),
-            mac(WEB),
-            &back,
-            &tcp(&back, 7, 2, SYN | ACK, b""),
-            64,
-        ),
+        &routed(&back, &tcp(&back, 7, 2, SYN | ACK, b"")),
     );
     let (_, p) = only(&lab.db.1);
     assert_eq!(p.tuple, t.reversed());
@@ -308,15 +272,12 @@ fn the_gateway_answers_echo_and_hands_the_rest_to_the_host() {
     let mut echo = [&[8u8, 0, 0, 0, 0, 9, 0, 1][..], b"ping"].concat();
     let c = finish(sum(&echo, 0));
     echo[2..4].copy_from_slice(&c.to_be_bytes());
-    lab.send(lab.web.clone(), &ip(mac(GW), mac(WEB), &t, &echo, 64));
+    lab.send(lab.web.clone(), &routed(&t, &echo));
     let (_, p) = only(&lab.web.1);
     assert_eq!((p.l4, p.tuple.src), (L4::EchoReply, GW));
     assert!(lab.host.1.take().is_empty());
     let t = tuple(Proto::TCP, WEB, 4444, GW, 22);
-    lab.send(
-        lab.web.clone(),
-        &ip(mac(GW), mac(WEB), &t, &tcp(&t, 1, 0, SYN, b""), 64),
-    );
+    lab.send(lab.web.clone(), &routed(&t, &tcp(&t, 1, 0, SYN, b"")));
     let (_, p) = only(&lab.host.1);
     assert_eq!((p.tuple, p.ttl), (t, 64));
 }
@@ -355,19 +316,13 @@ fn an_unpublished_port_loses_its_connections_at_once() {
     let mut lab = Lab::new();
     lab.learn_uplink();
     let t = tuple(Proto::TCP, PEER, 40_000, UP, 5000);
-    lab.send(
-        lab.up.clone(),
-        &ip(mac(UP), mac(PEER), &t, &tcp(&t, 100, 0, SYN, b""), 64),
-    );
+    lab.send(lab.up.clone(), &routed(&t, &tcp(&t, 100, 0, SYN, b"")));
     only(&lab.web.1);
     let sw = lab.sw.switch().clone();
     let id = sw.rules.report()[0].id;
     sw.unpublish(id).unwrap();
     assert_eq!(sw.conntrack.len(), 0);
-    lab.send(
-        lab.up.clone(),
-        &ip(mac(UP), mac(PEER), &t, &tcp(&t, 101, 0, SYN, b""), 64),
-    );
+    lab.send(lab.up.clone(), &routed(&t, &tcp(&t, 101, 0, SYN, b"")));
     assert!(lab.web.1.take().is_empty());
     assert_eq!(sw.drops(Reason::NotPublished), 1);
 }
