@@ -1,4 +1,6 @@
 //! `switchctl`: its command line, and what each command asks of the API.
+// Doc comments here are the help as people read it: brackets are what may be left out.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use super::render::{conntrack, fdb, neigh, rules, summary};
 use crate::api::Client;

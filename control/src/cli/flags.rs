@@ -1,4 +1,6 @@
 //! The daemon's flags as they were written, and the file's keys: one list of names for both.
+// Doc comments on flags are the help as people read it: brackets are defaults, not links.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 use clap::Args;
 use serde::Deserialize;

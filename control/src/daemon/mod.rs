@@ -1,6 +1,6 @@
 //! The daemon: a plan made real, changed while it runs, and taken away without a trace.
 //!
-//! - [`start`]: from a plan to a running switch, or nothing;
+//! - `start`: from a plan to a running switch, or nothing;
 //! - `ports` and `published`: attach, detach, publish, withdraw;
 //! - `backend`: what the control API answers;
 //! - `events`: what the workers report.

@@ -1,7 +1,7 @@
 //! `switchd demo`: Docker's networking told with real traffic in namespaces of its own.
 //!
-//! The demo makes a host, three containers and an outside client ([`enter`], [`stage`]), starts
-//! the switch between them, and walks through what a Docker user knows ([`story`], [`host`]).
+//! The demo makes a host, three containers and an outside client (`enter`, `stage`), starts
+//! the switch between them, and walks through what a Docker user knows (`story`, `host`).
 //! Everything that it says it has seen, it has seen; what is not as told makes it end with code 1.
 //! All of it lives in namespaces that end with the demo, so that nothing is left, however it ends.
 

@@ -1,8 +1,8 @@
 //! `switchd run`: docker run, for any program on this machine.
 //!
-//! The command's process is made first ([`child`], [`inside`]) and waits in its namespace while
-//! its switch is found ([`switch`]) or brought up ([`private`]), attached and told its ports.
-//! Then it becomes the command, and switchd stays with it ([`signals`]) until it ends. Whatever
+//! The command's process is made first (`child`, `inside`) and waits in its namespace while
+//! its switch is found (`switch`) or brought up (`private`), attached and told its ports.
+//! Then it becomes the command, and switchd stays with it (`signals`) until it ends. Whatever
 //! was made is taken back in reverse, also when a step in between fails.
 //!
 //! Exit codes: the command's own, 128+n if signal n ended it, 127 if it was not found and 126 if
@@ -34,6 +34,8 @@ use switch::Switch;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Publish a port: [HOST_IP:]PORT[-END]:CONTAINER_PORT[-END][/tcp|udp]; repeated.
+    // The help shows these words as they are.
+    #[allow(rustdoc::broken_intra_doc_links)]
     #[arg(short = 'p', long = "publish", value_name = "SPEC")]
     pub publish: Vec<String>,
     /// bridge: a namespace of its own behind the switch; host: this one, and no switch.

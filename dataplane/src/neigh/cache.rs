@@ -4,7 +4,7 @@
 //! An entry that was confirmed is used until `reach` has passed. If it is used after that, it is
 //! asked again, first at its own MAC and then by broadcast, and stays in use meanwhile; only
 //! three unanswered questions make it fail. Reads of a fresh entry take a shard of the `dashmap`
-//! for reading; everything else goes one at a time under the lock of [`Order`], which is taken
+//! for reading; everything else goes one at a time under the lock of `Order`, which is taken
 //! before any shard.
 
 use super::entry::{Confirmed, NeighReport, NeighState, Neighbour, Resolve, key, unkey};

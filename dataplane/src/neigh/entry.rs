@@ -26,7 +26,7 @@ pub enum NeighState {
 pub enum Resolve {
     /// Send it there.
     Known(Mac),
-    /// Give it to [`Neighbours::hold`].
+    /// Give it to [`Neighbours::hold`](super::Neighbours::hold).
     Pending {
         /// The caller is the first to ask: send an ARP request now.
         first: bool,
@@ -35,7 +35,7 @@ pub enum Resolve {
     Failed,
 }
 
-/// What [`Neighbours::confirm`] did.
+/// What [`Neighbours::confirm`](super::Neighbours::confirm) did.
 #[derive(Debug)]
 pub struct Confirmed {
     /// The MAC is another than before.
@@ -44,7 +44,7 @@ pub struct Confirmed {
     pub held: Vec<Held>,
 }
 
-/// What [`Neighbours::tick`] wants done.
+/// What [`Neighbours::tick`](super::Neighbours::tick) wants done.
 #[derive(Debug)]
 pub enum NeighAction {
     /// Send an ARP request.

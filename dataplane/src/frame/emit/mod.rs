@@ -1,8 +1,8 @@
 //! Frames that the switch makes itself: ARP, ICMP, TCP resets, and fragments of what is too long.
 //!
-//! All of them are slow-path work, so each gives an owned [`Frame`] of just its size. Packets
-//! of ours have TTL 64 (RFC 1700's default), DF set and therefore identification 0, which
-//! RFC 6864 section 4.1 allows for datagrams that are never fragmented.
+//! All of them are slow-path work, so each gives an owned [`Frame`](crate::frame::Frame) of just
+//! its size. Packets of ours have TTL 64 (RFC 1700's default), DF set and therefore
+//! identification 0, which RFC 6864 section 4.1 allows for datagrams that are never fragmented.
 
 mod arp;
 mod fragment;
