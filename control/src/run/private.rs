@@ -10,6 +10,7 @@ use crate::netlink::{Address, Link, Netlink, Real, Route};
 use crate::plan::validate::{Surroundings, plan};
 use crate::plan::{Failure, Plan};
 use ipnet::Ipv4Net;
+use nix::unistd::AccessFlags;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::os::linux::net::SocketAddrExt;
@@ -67,14 +68,23 @@ fn private_plan((bridge, subnet): &Choice, here: &Surroundings) -> Result<Plan, 
     plan(&raw, here)
 }
 
-/// A socket beside the daemon's, or in the directory for temporary files.
+/// A socket beside the daemon's, or in the directory for temporary files where that place is
+/// closed to us: root of a user namespace may not write in `/run`.
 fn control(here: &Surroundings) -> PathBuf {
     let name = format!("{PREFIX}{}{SUFFIX}", std::process::id());
     let beside = here
         .control()
         .ok()
-        .map(|daemon| daemon.with_file_name(&name));
+        .map(|daemon| daemon.with_file_name(&name))
+        .filter(|path| path.parent().is_some_and(may_write));
     beside.unwrap_or_else(|| std::env::temp_dir().join(name))
+}
+
+/// Whether we may make files in a directory, or make that directory.
+fn may_write(dir: &Path) -> bool {
+    let there = dir.ancestors().find(|d| d.symlink_metadata().is_ok());
+    let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+    there.is_some_and(|d| d.is_dir() && nix::unistd::eaccess(d, flags).is_ok())
 }
 
 /// Removes the sockets of private switches that were killed. A socket that stands at its path is
@@ -147,6 +157,21 @@ fn free_subnet(addresses: &[Address], routes: &[Route]) -> Option<Ipv4Net> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_socket_goes_where_it_can() {
+        let here = |dir: &Path| Surroundings {
+            cores: 1,
+            euid: 1000,
+            runtime_dir: Some(dir.to_owned()),
+        };
+        let tmp = std::env::temp_dir();
+        let open = control(&here(&tmp));
+        assert_eq!(open.parent(), Some(tmp.join("switchd").as_path()));
+        // No directory can be made under a file, not even by root.
+        let closed = control(&here(Path::new("/proc/self/status")));
+        assert_eq!(closed.parent(), Some(tmp.as_path()));
+    }
 
     fn link(name: &str) -> Link {
         Link {
