@@ -82,7 +82,10 @@ fn answers(c: &mut Criterion) {
             });
         });
         let made = lab.totals().originated - before;
-        assert!(made > 0, "{name}: {made} answers to {asked} frames");
+        assert!(
+            made > 0 || asked == 0,
+            "{name}: {made} answers to {asked} frames"
+        );
         eprintln!("{name}: {made} answers to {asked} frames");
     }
     g.finish();
