@@ -17,7 +17,8 @@
 //! time, the later store may take `end` or `ack` back by what the other frame added. Conditions 1
 //! and 3 are then too strict until that direction's next frame, so a segment that fails them gets
 //! a second look with one window of grace ([`fits_with_grace`]): 1 counts from `own.end`, which is
-//! never below what was acknowledged, and 3 allows the one window that may be on its way. An
+//! never below what was acknowledged, and 3 allows the one window that may be on its way. So does
+//! a segment that fails 4, which counts from `own.ack` then: newer ones may have overtaken it. An
 //! acknowledgement that passes by grace only is not stored: what RSTs are compared with moves by
 //! condition 3 alone.
 
@@ -127,7 +128,8 @@ pub(super) fn fits_with_grace(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
     let good = begins_well
         && at_most(own_end.wrapping_sub(other_window + MARGIN), end)
         && at_most(t.ack, other_end.wrapping_add(own_window))
-        && at_most(other_end.wrapping_sub(own_window + MARGIN), t.ack);
+        && (at_most(other_end.wrapping_sub(own_window + MARGIN), t.ack)
+            || overtaken(own, t, own_window));
     if good {
         store_end(own, own_end, end);
         if at_most(t.ack, other_end) {
@@ -140,6 +142,16 @@ pub(super) fn fits_with_grace(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
         store_window(own, t.window);
     }
     good
+}
+
+/// Whether an acknowledgement that is too old by condition 4 is one that newer ones of its own
+/// direction overtook, on the other worker: its receiver takes it if it is at most one window
+/// older than they are (RFC 5961 section 5.2).
+fn overtaken(own: &TcpDir, t: &Tcp, own_window: u32) -> bool {
+    let newest = own.ack.load(Relaxed);
+    has(own, bits::ACKED)
+        && at_most(t.ack, newest)
+        && at_most(newest.wrapping_sub(own_window + MARGIN), t.ack)
 }
 
 #[inline]

@@ -283,7 +283,10 @@ impl Model {
         let fits = in_limit
             && up_to(own.end, end, theirs + MARGIN)
             && up_to(t.ack, other.end, mine)
-            && up_to(other.end, t.ack, mine + MARGIN)
+            && (up_to(other.end, t.ack, mine + MARGIN)
+                || own.ack.is_some_and(|newest| {
+                    up_to(t.ack, newest, 0) && up_to(newest, t.ack, mine + MARGIN)
+                }))
             && (own.ack.is_some() || self.acks_syn(me, t.ack));
         if !fits {
             return Verdict::Drop(Reason::TcpOutOfWindow);
