@@ -122,7 +122,11 @@ impl Netns {
 
     /// The namespace of the calling thread.
     pub fn current() -> Result<Netns, NetnsError> {
-        Netns::open_path(Path::new("/proc/thread-self/ns/net"))
+        let here = Netns::open_path(Path::new("/proc/thread-self/ns/net"))?;
+        Ok(Netns {
+            label: "this network namespace".to_owned(),
+            ..here
+        })
     }
 
     /// The namespace at a path.
