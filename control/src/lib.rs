@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod attach;
+pub mod awake;
 pub mod cli;
 pub mod config;
 pub mod daemon;

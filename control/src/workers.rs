@@ -10,7 +10,7 @@ use dataplane::nat::{NatReport, Publication, PublishError};
 use dataplane::neigh::NeighReport;
 use dataplane::slow::{Config, PortSpec, UplinkConfig};
 pub use dataplane::worker::Tables;
-use dataplane::worker::{AddPortError, Event, PortReport, Runtime};
+use dataplane::worker::{AddPortError, Event, Pace, PortReport, Runtime, WhileBusy};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,17 +39,22 @@ pub struct Far {
 }
 
 impl Workers {
-    /// Starts the workers of a plan, without ports and rules.
+    /// Starts the workers of a plan, without ports and rules. `while_busy` is told when one of
+    /// them gets busy and when it falls idle.
     ///
     /// # Errors
     /// When the system gives no threads or descriptors.
-    pub fn start(plan: &Plan) -> io::Result<Workers> {
+    pub fn start(plan: &Plan, while_busy: Option<WhileBusy>) -> io::Result<Workers> {
         let config = config(plan, secret());
         let origin = std::time::Instant::now();
         let clock = Arc::new(move || {
             Instant(u64::try_from(origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
         });
-        let runtime = Runtime::start(config, plan.workers, clock)?;
+        let pace = Pace {
+            spin: plan.spin,
+            while_busy,
+        };
+        let runtime = Runtime::start(config, plan.workers, &pace, clock)?;
         Ok(Workers { runtime })
     }
 

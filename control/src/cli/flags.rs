@@ -36,10 +36,18 @@ pub struct Raw {
     #[arg(long, value_name = "BYTES")]
     #[serde(deserialize_with = "text")]
     pub mtu: Option<String>,
-    /// Worker threads [as many as cores].
+    /// Worker threads [half as many as cores].
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub workers: Option<String>,
+    /// How long a worker polls before it blocks: auto, off, or microseconds [auto].
+    #[arg(long, value_name = "auto|off|USEC")]
+    #[serde(deserialize_with = "text")]
+    pub spin: Option<String>,
+    /// low: hold the CPU's idle states off while frames flow (machine-wide) [normal].
+    #[arg(long, value_name = "normal|low")]
+    #[serde(deserialize_with = "text")]
+    pub latency: Option<String>,
     /// Offloads of the TAPs: auto, on, off, or a list of csum, tso, uso [auto].
     #[arg(long, value_name = "WHICH")]
     #[serde(deserialize_with = "text")]
@@ -112,6 +120,8 @@ impl Raw {
             bridge: self.bridge.or(file.bridge),
             mtu: self.mtu.or(file.mtu),
             workers: self.workers.or(file.workers),
+            spin: self.spin.or(file.spin),
+            latency: self.latency.or(file.latency),
             offload: self.offload.or(file.offload),
             control: self.control.or(file.control),
             host_netns: self.host_netns.or(file.host_netns),

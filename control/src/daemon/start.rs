@@ -3,6 +3,7 @@
 use super::{Attachment, Daemon, Shared, State, events};
 use crate::api::{ApiError, ControlSocket, Kind, Server};
 use crate::attach::{self, Spec, TXQLEN};
+use crate::awake;
 use crate::forward::{Relay, RelayConfig};
 use crate::netlink::Real;
 use crate::netns::Netns;
@@ -42,7 +43,11 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
         ));
     }
     let offload = tested(plan.offload, &mut notes)?;
-    let workers = Workers::start(&plan)
+    let while_busy = match plan.low_latency {
+        true => Some(awake::hold().map_err(|e| Failure::Refused(e.to_string()))?),
+        false => None,
+    };
+    let workers = Workers::start(&plan, while_busy)
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
     let relay = relay(&plan, &host)?;
     let shared = Arc::new(Shared {

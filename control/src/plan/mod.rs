@@ -21,6 +21,7 @@ use ipnet::Ipv4Net;
 use spec::scalar::Offload;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The bridge domain.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +63,10 @@ pub struct Plan {
     pub network: Network,
     /// Worker threads, at least 1.
     pub workers: usize,
+    /// How long a worker polls at most before it blocks; zero: not at all.
+    pub spin: Duration,
+    /// Whether idle states of the CPU are held off while frames flow.
+    pub low_latency: bool,
     /// What TAPs are asked to do for us.
     pub offload: Offload,
     /// Path of the control socket.

@@ -9,6 +9,7 @@ use crate::log::LogSpec;
 use dataplane::base::Mac;
 use dataplane::nat::Publication;
 use dataplane::slow::{Limits, Timeouts};
+use dataplane::worker::wait::SPIN;
 use ipnet::Ipv4Net;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -71,11 +72,19 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         Some(t) => scalar::offload(t).map_err(usage("offload"))?,
     };
     let workers = match &raw.workers {
-        None => here.cores.clamp(1, 64),
+        None => (here.cores / 2).clamp(1, 64),
         Some(t) => {
             let n = scalar::number(t, "a number of workers", 1, 64).map_err(usage("workers"))?;
             usize::try_from(n).unwrap_or(1)
         }
+    };
+    let spin = match &raw.spin {
+        None => SPIN,
+        Some(t) => scalar::spin(t).map_err(usage("spin"))?,
+    };
+    let low_latency = match raw.latency.as_deref() {
+        None => false,
+        Some(t) => scalar::latency(t).map_err(usage("latency"))?,
     };
     let control = match &raw.control {
         None => here.control()?,
@@ -107,6 +116,8 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         },
         network,
         workers,
+        spin,
+        low_latency,
         offload,
         control,
         host_netns,

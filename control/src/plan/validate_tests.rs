@@ -1,4 +1,5 @@
 use super::*;
+use dataplane::worker::wait::SPIN;
 use proptest::prelude::*;
 
 fn here() -> Surroundings {
@@ -28,8 +29,9 @@ fn defaults() {
     assert_eq!((p.network.bridge.as_str(), p.network.mtu), ("sw0", 1500));
     assert_eq!(
         (p.workers, p.offload, p.localhost),
-        (3, Offload::Auto, true)
+        (1, Offload::Auto, true)
     );
+    assert_eq!((p.spin, p.low_latency), (SPIN, false));
     assert_eq!(p.control, PathBuf::from("/run/switchd/switchd.sock"));
     assert_eq!((p.host_netns, p.uplink), (None, None));
     assert!(p.attach.is_empty() && p.ports.is_empty());
@@ -67,6 +69,7 @@ fn addresses_given_by_name_are_not_handed_out() {
 fn settings_arrive() {
     let p = ok(
         "--subnet 172.16.0.0/16 --gateway 172.16.9.9 --bridge br9 --mtu 9000 --workers 2 \
+         --spin 20 --latency low \
          --offload csum,tso --localhost off --fdb-age 10s --neigh-age 20 \
          --tcp-established-timeout 3h --tcp-transitory-timeout 30 --udp-timeout 5m \
          --icmp-timeout 7 --fragment-timeout 8 --conntrack-max 1000 --log json/debug --uplink none",
@@ -76,6 +79,9 @@ fn settings_arrive() {
         (p.network.bridge.as_str(), p.network.mtu, p.workers),
         ("br9", 9000, 2)
     );
+    assert_eq!((p.spin, p.low_latency), (Duration::from_micros(20), true));
+    assert_eq!(ok("--spin off").spin, Duration::ZERO);
+    assert_eq!(ok("--spin auto --latency normal").spin, SPIN);
     assert!(!p.localhost);
     let s = Duration::from_secs;
     let want = Timeouts {
@@ -147,6 +153,9 @@ fn contradictions() {
         ("--mtu 65522", &["--mtu", "68 to 65521"]),
         ("--mtu x", &["--mtu", "'x'"]),
         ("--workers 0", &["--workers", "1 to 64"]),
+        ("--spin 1001", &["--spin", "0 to 1000"]),
+        ("--spin fast", &["--spin", "'fast'"]),
+        ("--latency high", &["--latency", "normal or low"]),
         ("--offload fast", &["--offload", "'fast'"]),
         ("--localhost maybe", &["--localhost", "on or off"]),
         ("--log loud", &["--log", "'loud'"]),

@@ -5,6 +5,7 @@
 //! and made for it: whoever changes them does so on its own thread, and the generation number
 //! tells the workers.
 
+mod busy;
 mod inline;
 mod run;
 mod runtime;
@@ -12,7 +13,7 @@ mod spin;
 pub mod wait;
 
 pub use crate::slow::ports::{AddPortError, PortReport};
+pub use busy::WhileBusy;
 pub use inline::Inline;
-pub use run::Clock;
-pub use run::Queues;
+pub use run::{Clock, Pace, Queues};
 pub use runtime::{Event, Runtime, Tables};

@@ -1,5 +1,6 @@
 //! The loop of one worker thread.
 
+use super::busy::{Busy, WhileBusy};
 use super::runtime::Event;
 use super::wait::{SPIN, Wait};
 use crate::base::{Instant, PortId};
@@ -20,6 +21,24 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// The time, from whoever starts the workers.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// How workers run.
+#[derive(Clone)]
+pub struct Pace {
+    /// How long a worker polls at most before it blocks; zero: it blocks at once.
+    pub spin: Duration,
+    /// Told when a worker gets busy and when it falls idle.
+    pub while_busy: Option<WhileBusy>,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace {
+            spin: SPIN,
+            while_busy: None,
+        }
+    }
+}
 
 /// What a worker is told between two batches. Each is acknowledged.
 pub enum Command {
@@ -70,6 +89,7 @@ pub struct Worker {
     queues: Queues,
     batch: Batch,
     wait: Wait,
+    busy: Busy,
     commands: Receiver<Command>,
     events: Sender<Event>,
     clock: Clock,
@@ -82,16 +102,18 @@ impl Worker {
     /// When the system gives no epoll descriptor.
     pub fn new(
         engine: Engine,
+        pace: Pace,
         commands: Receiver<Command>,
         events: Sender<Event>,
         clock: Clock,
     ) -> io::Result<(Worker, Arc<Waker>)> {
-        let (wait, waker) = Wait::new(SPIN)?;
+        let (wait, waker) = Wait::new(pace.spin)?;
         let worker = Worker {
             engine,
             queues: Queues::default(),
             batch: Batch::default(),
             wait,
+            busy: Busy::new(pace.while_busy),
             commands,
             events,
             clock,
@@ -108,8 +130,9 @@ impl Worker {
                 now = (self.clock)();
             }
             self.engine.tick(now, &mut self.batch, &mut self.queues);
-            let timer = self.engine.next_deadline(now).unwrap_or(now + LONGEST);
-            match self.wait.turn(now, Some(timer.min(now + LONGEST))) {
+            let timers = [self.engine.next_deadline(now), self.busy.silence(now)];
+            let next = timers.into_iter().flatten().fold(now + LONGEST, Ord::min);
+            match self.wait.turn(now, Some(next)) {
                 Ok(turn) if turn.woken => {
                     if !self.obey() {
                         return;
@@ -129,6 +152,7 @@ impl Worker {
         self.batch.clear();
         let more = queue.recv(&mut self.batch, BUDGET);
         if !self.batch.is_empty() {
+            self.busy.frames(now);
             self.engine
                 .process(&mut self.batch, port, now, &mut self.queues);
             for (port, frame) in self.engine.take_quarantined() {

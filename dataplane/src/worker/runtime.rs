@@ -1,6 +1,6 @@
 //! The running switch as its owner sees it: threads, ports, rules, reports.
 
-use super::run::{Clock, Command, Worker};
+use super::run::{Clock, Command, Pace, Worker};
 use crate::base::counters::Totals;
 use crate::base::{Config, Instant, PortId, PortSpec, RuleId};
 use crate::conntrack::ConnReport;
@@ -62,7 +62,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When the system gives no thread or no epoll descriptor.
-    pub fn start(cfg: Config, workers: usize, clock: Clock) -> io::Result<Runtime> {
+    pub fn start(cfg: Config, workers: usize, pace: &Pace, clock: Clock) -> io::Result<Runtime> {
         let workers = workers.max(1);
         let sw = Arc::new(Switch::new(cfg, workers));
         let (event_tx, events) = unbounded();
@@ -75,7 +75,13 @@ impl Runtime {
         for n in 0..workers {
             let engine = Engine::new(Arc::clone(&sw), n, clock());
             let (commands, rx) = unbounded();
-            let (worker, waker) = Worker::new(engine, rx, event_tx.clone(), Arc::clone(&clock))?;
+            let (worker, waker) = Worker::new(
+                engine,
+                pace.clone(),
+                rx,
+                event_tx.clone(),
+                Arc::clone(&clock),
+            )?;
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{n}"))
                 .spawn(|| worker.run())?;

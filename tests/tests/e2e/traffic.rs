@@ -1,4 +1,5 @@
-//! Every way that packets take, with one and two workers, with offloads and on plain TAPs.
+//! Every way that packets take, with one and two workers, with offloads and on plain TAPs, however
+//! workers wait.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,16 +12,17 @@ use switchd_tests::{scenario, scenario_as_ordinary_user};
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-fn world(workers: usize, offload: &'static str) -> World {
+fn world(workers: usize, offload: &'static str, args: &[&str]) -> World {
     let spec = WorldSpec {
         workers,
         offload,
         ..WorldSpec::default()
     };
-    World::new(&spec.with(&[
+    let ports = [
         "--ports=5000-5010:10.0.0.2:5000-5010",
         "--ports=5000-5010:10.0.0.2:5000-5010/udp",
-    ]))
+    ];
+    World::new(&spec.with(&ports).with(args))
 }
 
 /// The server has to have seen the client's own address and port.
@@ -110,23 +112,38 @@ fn pings(w: &World) {
     assert_eq!(pings.ttl, 63, "one router on the way");
 }
 
-fn everything(workers: usize, offload: &'static str) {
-    let w = world(workers, offload);
+fn everything(workers: usize, offload: &'static str, args: &[&str]) {
+    let w = world(workers, offload, args);
     pings(&w);
     tcp(&w, 3 << 20);
     udp(&w);
     w.finish();
 }
 
-scenario!(one_worker_with_offloads, || everything(1, "auto"));
-scenario!(two_workers_with_offloads, || everything(2, "auto"));
-scenario!(one_worker_on_plain_taps, || everything(1, "off"));
-scenario!(two_workers_on_plain_taps, || everything(2, "off"));
-scenario!(checksums_only, || everything(1, "csum"));
-scenario_as_ordinary_user!(as_ordinary_user, || everything(2, "auto"));
+scenario!(one_worker_with_offloads, || everything(1, "auto", &[]));
+scenario!(two_workers_with_offloads, || everything(2, "auto", &[]));
+scenario!(one_worker_on_plain_taps, || everything(1, "off", &[]));
+scenario!(two_workers_on_plain_taps, || everything(2, "off", &[]));
+scenario!(checksums_only, || everything(1, "csum", &[]));
+scenario!(one_worker_that_never_spins, || everything(
+    1,
+    "auto",
+    &["--spin=off"]
+));
+scenario!(two_workers_that_never_spin, || everything(
+    2,
+    "off",
+    &["--spin=off"]
+));
+scenario!(two_workers_with_a_long_spin, || everything(
+    2,
+    "auto",
+    &["--spin=1000"]
+));
+scenario_as_ordinary_user!(as_ordinary_user, || everything(2, "auto", &[]));
 
 fn small_mtu_of_a_container(offload: &'static str) {
-    let w = world(1, offload);
+    let w = world(1, offload, &[]);
     // The container's own idea of its MTU: its kernel announces a smaller MSS.
     w.c[0].set_mtu("eth0", 1280);
     tcp(&w, 1 << 20);

@@ -1,6 +1,7 @@
 //! Single values: subnets, numbers, durations, switches.
 
 use super::{SpecError, digits, host_address};
+use dataplane::worker::wait::SPIN;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -95,6 +96,31 @@ pub fn on_off(text: &str, what: &'static str) -> Result<bool, SpecError> {
         "on" | "true" => Ok(true),
         "off" | "false" => Ok(false),
         _ => scalar(text, what, "on or off"),
+    }
+}
+
+/// How long a worker polls before it blocks: `auto`, `off`, or microseconds up to 1,000.
+pub fn spin(text: &str) -> Result<Duration, SpecError> {
+    match text {
+        "auto" | "on" | "true" => Ok(SPIN),
+        "off" | "false" => Ok(Duration::ZERO),
+        t => match digits::<u64>(t) {
+            Some(us @ 0..=1_000) => Ok(Duration::from_micros(us)),
+            _ => scalar(
+                text,
+                "a length of the spin",
+                "auto, off, or microseconds from 0 to 1000",
+            ),
+        },
+    }
+}
+
+/// Whether small latency is worth more than a machine that sleeps: `normal` or `low`.
+pub fn latency(text: &str) -> Result<bool, SpecError> {
+    match text {
+        "normal" => Ok(false),
+        "low" => Ok(true),
+        _ => scalar(text, "a kind of latency", "normal or low"),
     }
 }
 

@@ -163,6 +163,9 @@ pub struct TapQueue {
     caps: Caps,
 }
 
+/// A frame of more bytes ends its batch: it is written at once, while it is in the cache.
+const LARGE: usize = 32 * 1024;
+
 /// In place of a header that can't be decoded: a checksum that starts and ends behind any frame,
 /// which the parser drops as `vnet_hdr_bad`. So such frames are counted where all others are.
 const IMPOSSIBLE: VnetHdr = VnetHdr {
@@ -203,7 +206,11 @@ impl PortQueue for TapQueue {
                 Err(Errno::BADFD | Errno::NODEV) => return Err(RecvError::Gone),
                 Err(e) => return Err(RecvError::Io(e.into())),
             }
+            let large = frame.len() > LARGE;
             batch.commit();
+            if large {
+                break;
+            }
         }
         Ok(true)
     }
