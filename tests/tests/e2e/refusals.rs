@@ -263,3 +263,11 @@ scenario!(
     default_control_socket
 );
 scenario_as_ordinary_user!(as_an_ordinary_user, default_control_socket);
+
+scenario_as_ordinary_user!(idle_states_are_not_an_ordinary_users, || {
+    Place::new().refused(
+        "--latency low",
+        1,
+        &["/dev/cpu_dma_latency", "leave --latency low out"],
+    );
+});
