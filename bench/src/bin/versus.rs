@@ -9,9 +9,9 @@
 //! namespace that may open /dev/net/tun. Nothing machine-wide is changed.
 
 use bench::Result;
-use bench::measure::{MEASURES, Measure};
-use bench::nets::{Net, SwitchNet, TwinNet, serve};
-use bench::report::{HEAD, Row, Setting, line};
+use bench::measure::{Bar, MEASURES, Measure};
+use bench::nets::{Net, PatchNet, Side, SwitchNet, TwinNet, Way, serve, serve_patch};
+use bench::report::{HEAD, Row, Runs, Setting, lines};
 use clap::Parser;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +33,9 @@ struct Args {
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure the zero-work patch between two TAPs too, wherever the way is L2.
+    #[arg(long)]
+    patch: bool,
     /// List the measures and end.
     #[arg(long)]
     list: bool,
@@ -43,14 +46,18 @@ struct Args {
 
 /// First argument by which this program becomes switchd.
 const AS_SWITCHD: &str = "as-switchd";
+/// First argument by which it becomes the zero-work patch.
+const AS_PATCH: &str = "as-patch";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let program = args.next().unwrap_or_default();
-    if args.next().is_some_and(|a| a == AS_SWITCHD) {
-        return serve(std::iter::once(program).chain(args));
-    }
-    match versus(&Args::parse()) {
+    let ended = match args.next() {
+        Some(role) if role == AS_SWITCHD => return serve(std::iter::once(program).chain(args)),
+        Some(role) if role == AS_PATCH => serve_patch(&args.collect::<Vec<_>>()),
+        _ => versus(&Args::parse()),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("versus: {e}");
@@ -74,15 +81,21 @@ fn versus(args: &Args) -> Result<()> {
         };
     }
     let time = Duration::try_from_secs_f64(args.seconds)?;
-    let twin = TwinNet::build()?;
-    if let Some(lack) = twin.lacks() {
-        eprintln!("\nWARNING: {lack}\n");
-    }
-    let own: [OsString; 2] = [std::env::current_exe()?.into(), AS_SWITCHD.into()];
-    let switchd = SwitchNet::build(&own, &args.switchd)?;
+    let bars = |m: &Measure| {
+        let mut bars = m.bars.to_vec();
+        if args.patch && m.way == Way::L2 && !bars.iter().any(|b| b.to == Side::Patch) {
+            bars.push(Bar {
+                to: Side::Patch,
+                bar: None,
+                goal: None,
+            });
+        }
+        bars
+    };
+    let mut nets = build(args, wanted.iter().flat_map(|m| bars(m)).map(|b| b.to))?;
     let setting = Setting::here(args.seconds, &args.switchd);
     println!(
-        "Linux {}, {} × {}, {} pairs of {} s, TCP reno on both sides\n\n{HEAD}",
+        "Linux {}, {} × {}, {} rounds of {} s, TCP reno on all sides\n\n{HEAD}",
         setting.kernel,
         setting.cores,
         setting.cpu,
@@ -91,22 +104,60 @@ fn versus(args: &Args) -> Result<()> {
     );
     let mut rows = Vec::new();
     for m in wanted {
-        if !twin.carries(m.way) {
-            println!("| {} | left out: the twin has no NAT rules |", m.title);
-            continue;
-        }
-        let mut pairs = Vec::new();
+        let bars = bars(m);
+        let mut runs: Vec<Runs> = Vec::new();
         for _ in 0..args.pairs.max(1) {
-            pairs.push((m.run(&twin, time)?, m.run(&switchd, time)?));
+            for (side, net) in &mut nets {
+                let needed = *side == Side::Switchd || bars.iter().any(|b| b.to == *side);
+                if !needed || !net.carries(m.way) {
+                    continue;
+                }
+                let sample = m.run(net.as_mut(), time)?;
+                match runs.iter_mut().find(|r| r.side == *side) {
+                    Some(r) => r.samples.push(sample),
+                    None => runs.push(Runs {
+                        side: *side,
+                        samples: vec![sample],
+                    }),
+                }
+            }
         }
-        if let Some(row) = Row::new(m, pairs) {
-            println!("{}", line(&row));
-            rows.push(row);
+        let row = Row::new(m, &bars, runs);
+        match row.comparisons.is_empty() {
+            true => println!("| {} | left out: the twin has no NAT rules |", m.title),
+            false => print!("{}", lines(&row)),
         }
+        rows.push(row);
     }
     if let Some(path) = &args.json {
         let all = serde_json::json!({ "setting": setting, "measures": rows });
         std::fs::write(path, serde_json::to_vec_pretty(&all)?)?;
     }
     Ok(())
+}
+
+/// The networks that are needed, switchd last.
+fn build(args: &Args, sides: impl Iterator<Item = Side>) -> Result<Vec<(Side, Box<dyn Net>)>> {
+    let mut sides: Vec<Side> = sides.chain([Side::Switchd]).collect();
+    sides.sort_unstable();
+    sides.dedup();
+    let own = |role: &str| -> Result<[OsString; 2]> {
+        Ok([std::env::current_exe()?.into(), role.into()])
+    };
+    let mut nets: Vec<(Side, Box<dyn Net>)> = Vec::new();
+    for side in sides {
+        let net: Box<dyn Net> = match side {
+            Side::Twin => {
+                let twin = TwinNet::build()?;
+                if let Some(lack) = twin.lacks() {
+                    eprintln!("\nWARNING: {lack}\n");
+                }
+                Box::new(twin)
+            }
+            Side::Patch => Box::new(PatchNet::build(&own(AS_PATCH)?)?),
+            Side::Switchd => Box::new(SwitchNet::build(&own(AS_SWITCHD)?, &args.switchd)?),
+        };
+        nets.push((side, net));
+    }
+    Ok(nets)
 }

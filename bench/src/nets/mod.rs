@@ -2,9 +2,12 @@
 //! their gateway, and an outside client on 192.0.2.0/24 that reaches the first container by the
 //! published ports 5000 to 5100.
 
+mod links;
+mod patch;
 mod switch;
 mod twin;
 
+pub use patch::{PatchNet, serve_patch};
 pub use switch::{SwitchNet, serve};
 pub use twin::TwinNet;
 
@@ -70,6 +73,29 @@ pub enum Way {
     Masquerade,
 }
 
+/// The networks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// docker0's twin.
+    Twin,
+    /// The zero-work patch between two TAPs.
+    Patch,
+    /// switchd with its default flags, and those given for it.
+    Switchd,
+}
+
+impl Side {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Twin => "twin",
+            Side::Patch => "patch",
+            Side::Switchd => "switchd",
+        }
+    }
+}
+
 /// A network that traffic can be sent through.
 pub trait Net {
     /// Its name in the tables.
@@ -84,7 +110,7 @@ pub trait Net {
     ///
     /// # Errors
     /// What does not add up.
-    fn check(&self) -> Result<()>;
+    fn check(&mut self) -> Result<()>;
 
     /// Client's namespace, server's namespace, and the address that the client uses.
     fn ends(&self, way: Way) -> (Arc<Netns>, Arc<Netns>, SocketAddrV4) {

@@ -123,7 +123,7 @@ impl Net for SwitchNet {
         Some(self.daemon.id())
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
         let mut balance = self.stats()?.balance;
         // The last frames of a run may still be under way.
         for _ in 0..20 {

@@ -1,9 +1,10 @@
 //! docker0's twin: veth pairs on a kernel bridge, nftables DNAT and masquerade, conntrack, in the
 //! shape that Docker gives them.
 
+use super::links::{address, index, up};
 use super::{C1, C2, GATEWAY, Hosts, LAST_PORT, Net, OUTSIDE, PORT, UPLINK, Way};
 use crate::Result;
-use control::netlink::{Address, LinkChange, Netlink, Real, Route};
+use control::netlink::{LinkChange, Netlink, Real, Route};
 use control::netns::Netns;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -75,30 +76,9 @@ impl Net for TwinNet {
         None
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
         Ok(())
     }
-}
-
-fn index(nl: &mut Real, name: &str) -> Result<u32> {
-    let link = nl.link(name)?;
-    Ok(link.ok_or_else(|| format!("{name} is not there"))?.index)
-}
-
-fn up(nl: &mut Real, index: u32) -> Result<()> {
-    let change = LinkChange {
-        up: Some(true),
-        ..LinkChange::default()
-    };
-    Ok(nl.change_link(index, &change)?)
-}
-
-fn address(nl: &mut Real, index: u32, ip: Ipv4Addr) -> Result<()> {
-    Ok(nl.add_address(&Address {
-        index,
-        ip,
-        prefix: 24,
-    })?)
 }
 
 /// A veth pair: `name` stays, `eth0` with the address is in `ns`. Gives the index of `name`.

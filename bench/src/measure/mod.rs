@@ -2,10 +2,14 @@
 
 use crate::Result;
 use crate::cpu::{Cores, CpuTimes};
-use crate::nets::{Net, Way};
+use crate::nets::{Net, Side, Way};
 use crate::traffic::{self, Programs};
 use serde::Serialize;
 use std::time::{Duration, Instant};
+
+mod list;
+
+pub use list::MEASURES;
 
 /// What the programs do.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +51,14 @@ impl Unit {
         matches!(self, Unit::Gbit | Unit::PerSecond)
     }
 
+    /// Whether a ratio reaches a bar.
+    pub fn reaches(self, ratio: f64, bar: f64) -> bool {
+        match self.more_is_better() {
+            true => ratio >= bar,
+            false => ratio <= bar,
+        }
+    }
+
     /// For tables.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,6 +68,17 @@ impl Unit {
             Unit::P99Micros => "µs p99",
         }
     }
+}
+
+/// What the figure of switchd is compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Bar {
+    /// The network whose figure is the divisor.
+    pub to: Side,
+    /// What the ratio has to reach, or to stay below where less is better.
+    pub bar: Option<f64>,
+    /// What it should reach.
+    pub goal: Option<f64>,
 }
 
 /// One measure.
@@ -69,144 +92,10 @@ pub struct Measure {
     pub way: Way,
     /// What the figure is.
     pub unit: Unit,
-    /// What the ratio switchd/twin has to reach (or stay below, where less is better).
-    pub bar: f64,
+    /// What switchd is compared with.
+    pub bars: &'static [Bar],
     kind: Kind,
 }
-
-const fn m(
-    name: &'static str,
-    title: &'static str,
-    way: Way,
-    unit: Unit,
-    bar: f64,
-    kind: Kind,
-) -> Measure {
-    Measure {
-        name,
-        title,
-        way,
-        unit,
-        bar,
-        kind,
-    }
-}
-
-/// All measures, in the order of the table.
-pub const MEASURES: &[Measure] = &[
-    m(
-        "tcp-1-l2",
-        "TCP, 1 stream, L2",
-        Way::L2,
-        Unit::Gbit,
-        0.8,
-        Kind::Bulk(1),
-    ),
-    m(
-        "tcp-1-dnat",
-        "TCP, 1 stream, DNAT",
-        Way::Dnat,
-        Unit::Gbit,
-        0.8,
-        Kind::Bulk(1),
-    ),
-    m(
-        "tcp-1-masq",
-        "TCP, 1 stream, masquerade",
-        Way::Masquerade,
-        Unit::Gbit,
-        0.8,
-        Kind::Bulk(1),
-    ),
-    m(
-        "tcp-4-l2",
-        "TCP, 4 streams, L2",
-        Way::L2,
-        Unit::Gbit,
-        0.6,
-        Kind::Bulk(4),
-    ),
-    m(
-        "rr-1",
-        "TCP request/response 64 B, 1 connection",
-        Way::L2,
-        Unit::PerSecond,
-        1.6,
-        Kind::Exchange(1),
-    ),
-    m(
-        "rr-32",
-        "TCP request/response 64 B, 32 connections",
-        Way::L2,
-        Unit::PerSecond,
-        1.0,
-        Kind::Exchange(32),
-    ),
-    m(
-        "rr-bulk",
-        "request/response beside a bulk stream",
-        Way::L2,
-        Unit::P99Micros,
-        1.0,
-        Kind::ExchangeBesideBulk,
-    ),
-    m(
-        "conn-1",
-        "connections by DNAT, 1 client",
-        Way::Dnat,
-        Unit::PerSecond,
-        1.2,
-        Kind::Connections(1),
-    ),
-    m(
-        "conn-8",
-        "connections by DNAT, 8 clients",
-        Way::Dnat,
-        Unit::PerSecond,
-        1.2,
-        Kind::Connections(8),
-    ),
-    m(
-        "udp-64-l2",
-        "UDP 64 B delivered, L2",
-        Way::L2,
-        Unit::PerSecond,
-        2.5,
-        Kind::Flood(64),
-    ),
-    m(
-        "udp-64-dnat",
-        "UDP 64 B delivered, DNAT",
-        Way::Dnat,
-        Unit::PerSecond,
-        2.5,
-        Kind::Flood(64),
-    ),
-    m(
-        "udp-1400-l2",
-        "UDP 1,400 B delivered, L2",
-        Way::L2,
-        Unit::PerSecond,
-        2.0,
-        Kind::Flood(1400),
-    ),
-    m(
-        "udp-1400-dnat",
-        "UDP 1,400 B delivered, DNAT",
-        Way::Dnat,
-        Unit::PerSecond,
-        2.0,
-        Kind::Flood(1400),
-    ),
-    m(
-        "ping",
-        "ping RTT, back to back, L2",
-        Way::L2,
-        Unit::MeanMicros,
-        2.0,
-        Kind::Ping,
-    ),
-];
 
 /// What one run gave.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -239,8 +128,9 @@ impl Measure {
     ///
     /// # Errors
     /// A program's failure, nothing arriving, or counters that don't add up afterwards.
-    pub fn run(&self, net: &dyn Net, time: Duration) -> Result<Sample> {
-        let named = |e: &dyn std::fmt::Display| format!("{} on {}: {e}", self.name, net.name());
+    pub fn run(&self, net: &mut dyn Net, time: Duration) -> Result<Sample> {
+        let at = net.name();
+        let named = |e: &dyn std::fmt::Display| format!("{} on {at}: {e}", self.name);
         let programs = self.start(net).map_err(|e| named(&e))?;
         std::thread::sleep(WARM_UP);
         programs.take_latencies();
