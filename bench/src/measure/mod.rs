@@ -1,32 +1,14 @@
 //! The measures, and one run of one of them on one network.
 
-use crate::Result;
-use crate::cpu::{Cores, CpuTimes};
-use crate::nets::{Net, Side, Way};
-use crate::traffic::{self, Programs};
-use serde::Serialize;
-use std::time::{Duration, Instant};
-
 mod list;
+mod run;
 
 pub use list::MEASURES;
+pub use run::{Manner, Sample};
 
-/// What the programs do.
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    /// TCP streams.
-    Bulk(usize),
-    /// TCP connections with one exchange of 64 bytes under way on each.
-    Exchange(usize),
-    /// The same with one connection, beside a bulk stream.
-    ExchangeBesideBulk,
-    /// Clients that open one TCP connection after the other.
-    Connections(usize),
-    /// Datagrams of this size.
-    Flood(usize),
-    /// ICMP echo.
-    Ping,
-}
+use crate::nets::{Side, Way};
+use crate::traffic::Job;
+use serde::Serialize;
 
 /// What the figure of a measure is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -43,6 +25,9 @@ pub enum Unit {
     /// 99th percentile of times, µs.
     #[serde(rename = "µs p99")]
     P99Micros,
+    /// Cores that the switch's process keeps busy.
+    #[serde(rename = "cores")]
+    Cores,
 }
 
 impl Unit {
@@ -51,7 +36,7 @@ impl Unit {
         matches!(self, Unit::Gbit | Unit::PerSecond)
     }
 
-    /// Whether a ratio reaches a bar.
+    /// Whether a ratio, or a figure on its own, reaches a bar.
     pub fn reaches(self, ratio: f64, bar: f64) -> bool {
         match self.more_is_better() {
             true => ratio >= bar,
@@ -66,16 +51,18 @@ impl Unit {
             Unit::PerSecond => "1/s",
             Unit::MeanMicros => "µs",
             Unit::P99Micros => "µs p99",
+            Unit::Cores => "cores",
         }
     }
 }
 
-/// What the figure of switchd is compared with.
-#[derive(Clone, Copy, Debug)]
+/// What the figure of a measure has to reach.
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Bar {
-    /// The network whose figure is the divisor.
-    pub to: Side,
-    /// What the ratio has to reach, or to stay below where less is better.
+    /// The network whose figure is the divisor; `None` for a figure that stands on its own.
+    pub to: Option<Side>,
+    /// What the ratio has to reach, or to stay below where less is better. Without one it is
+    /// shown and not judged.
     pub bar: Option<f64>,
     /// What it should reach.
     pub goal: Option<f64>,
@@ -92,73 +79,69 @@ pub struct Measure {
     pub way: Way,
     /// What the figure is.
     pub unit: Unit,
-    /// What switchd is compared with.
+    /// What the programs do.
+    pub job: Job,
+    /// Whose figure it is.
+    pub of: Side,
+    /// What it is compared with.
     pub bars: &'static [Bar],
-    kind: Kind,
 }
-
-/// What one run gave.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Sample {
-    /// In the measure's unit.
-    pub value: f64,
-    /// Cores kept busy.
-    pub cpu: Cores,
-    /// 99th percentile of the times of exchanges in µs, where they are taken.
-    pub p99_us: Option<f64>,
-}
-
-/// Time before the clock runs: connections open, congestion windows grow, tables fill.
-const WARM_UP: Duration = Duration::from_millis(400);
 
 impl Measure {
-    fn start(&self, net: &dyn Net) -> Result<Programs> {
-        let ends = net.ends(self.way);
-        match self.kind {
-            Kind::Bulk(n) => traffic::bulk(ends, n),
-            Kind::Exchange(n) => traffic::request_response(ends, n, false),
-            Kind::ExchangeBesideBulk => traffic::request_response(ends, 1, true),
-            Kind::Connections(n) => traffic::connections(ends, n),
-            Kind::Flood(size) => traffic::flood(ends, size),
-            Kind::Ping => traffic::ping(ends),
+    /// The bars; with one more that shows the zero-work patch, where that is wished and it can
+    /// carry the traffic.
+    pub fn bars(&self, patch: bool) -> Vec<Bar> {
+        let mut bars = self.bars.to_vec();
+        let fits = self.of == Side::Switchd && self.way == Way::L2 && self.job != Job::Silence;
+        if patch && fits && !bars.iter().any(|b| b.to == Some(Side::Patch)) {
+            bars.push(Bar {
+                to: Some(Side::Patch),
+                bar: None,
+                goal: None,
+            });
+        }
+        bars
+    }
+
+    /// The networks of these bars, in the order of a round: the one whose figure it is comes last.
+    pub fn sides(&self, bars: &[Bar]) -> Vec<Side> {
+        bars.iter().filter_map(|b| b.to).chain([self.of]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_measure_is_judged() {
+        for (i, m) in MEASURES.iter().enumerate() {
+            assert!(MEASURES[..i].iter().all(|o| o.name != m.name), "{}", m.name);
+            assert!(m.bars.iter().any(|b| b.bar.is_some()), "{}", m.name);
+            let sides = m.sides(m.bars);
+            assert_eq!(
+                sides.len(),
+                m.bars.iter().filter(|b| b.to.is_some()).count() + 1
+            );
+            // A goal is beyond its bar.
+            for b in m.bars {
+                if let (Some(bar), Some(goal)) = (b.bar, b.goal) {
+                    assert!(m.unit.reaches(goal, bar), "{}", m.name);
+                }
+            }
         }
     }
 
-    /// Runs it for `time` behind a short warm-up.
-    ///
-    /// # Errors
-    /// A program's failure, nothing arriving, or counters that don't add up afterwards.
-    pub fn run(&self, net: &mut dyn Net, time: Duration) -> Result<Sample> {
-        let at = net.name();
-        let named = |e: &dyn std::fmt::Display| format!("{} on {at}: {e}", self.name);
-        let programs = self.start(net).map_err(|e| named(&e))?;
-        std::thread::sleep(WARM_UP);
-        programs.take_latencies();
-        let (begun, before, cpu) = (Instant::now(), programs.done(), CpuTimes::now(net.pid()));
-        std::thread::sleep(time);
-        let done = programs.done() - before;
-        let seconds = begun.elapsed().as_secs_f64();
-        let cpu = CpuTimes::now(net.pid()).since(&cpu);
-        let mut latencies = programs.take_latencies();
-        programs.stop().map_err(|e| named(&e))?;
-        if done == 0 {
-            return Err(named(&"nothing arrived").into());
-        }
-        net.check().map_err(|e| named(&e))?;
-        latencies.sort_unstable();
-        let p99_us = latencies
-            .get(latencies.len() * 99 / 100)
-            .map(|ns| f64::from(*ns) / 1e3);
-        let rate = done as f64 / seconds;
-        let value = match self.unit {
-            Unit::Gbit => rate * 8.0 / 1e9,
-            Unit::PerSecond => rate,
-            Unit::MeanMicros => {
-                let sum: f64 = latencies.iter().map(|ns| f64::from(*ns)).sum();
-                sum / latencies.len().max(1) as f64 / 1e3
-            }
-            Unit::P99Micros => p99_us.ok_or_else(|| named(&"no exchange ended"))?,
+    #[test]
+    fn the_patch_is_added_where_it_can_carry_the_traffic() {
+        let find = |name| MEASURES.iter().find(|m| m.name == name).unwrap();
+        let patches = |name, wished| {
+            let bars = find(name).bars(wished);
+            bars.iter().filter(|b| b.to == Some(Side::Patch)).count()
         };
-        Ok(Sample { value, cpu, p99_us })
+        assert_eq!((patches("rr-1", false), patches("rr-1", true)), (0, 1));
+        assert_eq!((patches("ping", false), patches("ping", true)), (1, 1));
+        assert_eq!((patches("conn-1", true), patches("idle", true)), (0, 0));
+        assert_eq!(patches("ports-rr", true), 0);
     }
 }

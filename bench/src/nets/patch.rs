@@ -61,16 +61,12 @@ impl PatchNet {
 }
 
 impl Net for PatchNet {
-    fn name(&self) -> &'static str {
-        "patch"
-    }
-
     fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    fn carries(&self, way: Way) -> bool {
-        way == Way::L2
+    fn lacks(&self, way: Way) -> Option<&'static str> {
+        (way != Way::L2).then_some("the patch joins two containers and nothing else")
     }
 
     fn pid(&self) -> Option<u32> {

@@ -19,8 +19,8 @@ pub struct TwinNet {
 }
 
 impl TwinNet {
-    /// Builds it. Without the `nft` program it has no rules and carries L2 only; the caller finds
-    /// that out by [`TwinNet::lacks`].
+    /// Builds it. Without the `nft` program it has no rules and carries L2 only, which is said
+    /// aloud: L2 measures then compare with a bare bridge, which docker0 is not.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -47,35 +47,33 @@ impl TwinNet {
             .host
             .run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
         let nat = hosts.host.run(load_rules)??;
+        if !nat {
+            eprintln!(
+                "versus: WARNING: the program `nft` is not installed (apt-get install nftables), so \
+                 the twin has NO NAT rules and no conntrack: only L2 measures run, and they compare \
+                 with a bare bridge, which docker0 is not"
+            );
+        }
         Ok(TwinNet { hosts, nat })
-    }
-
-    /// What it can't do here, in words for a person.
-    pub fn lacks(&self) -> Option<&'static str> {
-        (!self.nat).then_some(
-            "the program `nft` is not installed, so the twin has NO NAT rules and no conntrack: \
-             only L2 measures run, and they compare with a bare bridge, which docker0 is not",
-        )
     }
 }
 
 impl Net for TwinNet {
-    fn name(&self) -> &'static str {
-        "twin"
-    }
-
     fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    fn carries(&self, way: Way) -> bool {
-        self.nat || way == Way::L2
+    fn lacks(&self, way: Way) -> Option<&'static str> {
+        (!self.nat && way != Way::L2).then_some(
+            "the program `nft` is not installed (apt-get install nftables), so the twin has no NAT",
+        )
     }
 
     fn pid(&self) -> Option<u32> {
         None
     }
 
+    /// The kernel has no account of frames that would have to add up: see [`crate::loss`].
     fn check(&mut self) -> Result<()> {
         Ok(())
     }
