@@ -9,7 +9,7 @@ pub struct CpuTimes {
     at: Instant,
     switch: Duration,
     programs: Duration,
-    machine: Duration,
+    machine: Machine,
 }
 
 /// Cores kept busy between two moments.
@@ -19,18 +19,22 @@ pub struct Cores {
     pub switch: f64,
     /// By the programs that talk (with the kernel's work on their behalf).
     pub programs: f64,
-    /// By everything on the machine: neighbours and interrupts too.
+    /// By everything on the machine: neighbours and interrupts too, stolen time not.
     pub machine: f64,
+    /// Ready to run while the hypervisor ran something else, or was still waking a halted core:
+    /// so on a virtual machine waiting shows here.
+    pub stolen: f64,
 }
 
 impl CpuTimes {
-    /// The times now; `pid` is the switch's process.
-    pub fn now(pid: Option<u32>) -> CpuTimes {
+    /// The times now of the switch's process and of the programs that talk.
+    pub fn now(switch: Option<u32>, programs: &[u32]) -> CpuTimes {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
         CpuTimes {
             at: Instant::now(),
-            switch: pid.map_or(Duration::ZERO, of_process),
-            programs: of_this_process(),
-            machine: of_machine(),
+            switch: switch.map_or(Duration::ZERO, of_process),
+            programs: programs.iter().map(|pid| of_process(*pid)).sum(),
+            machine: of_machine(&stat),
         }
     }
 
@@ -41,7 +45,8 @@ impl CpuTimes {
         Cores {
             switch: share(self.switch, earlier.switch),
             programs: share(self.programs, earlier.programs),
-            machine: share(self.machine, earlier.machine),
+            machine: share(self.machine.busy, earlier.machine.busy),
+            stolen: share(self.machine.stolen, earlier.machine.stolen),
         }
     }
 }
@@ -55,34 +60,79 @@ fn of_process(pid: u32) -> Duration {
     tasks
         .flatten()
         .filter_map(|t| fs::read_to_string(t.path().join("schedstat")).ok())
-        .filter_map(|s| s.split_whitespace().next()?.parse().ok())
-        .map(Duration::from_nanos)
+        .filter_map(|s| run_time(&s))
         .sum()
 }
 
-fn of_this_process() -> Duration {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(t.tv_sec).unwrap_or(0),
-        u32::try_from(t.tv_nsec).unwrap_or(0),
-    )
+/// The first number of a `schedstat`.
+fn run_time(schedstat: &str) -> Option<Duration> {
+    let ns = schedstat.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(ns))
 }
 
-/// The first line of /proc/stat without idle and iowait. Ticks of 10 ms (`USER_HZ`, proc(5)).
-fn of_machine() -> Duration {
-    let Ok(stat) = fs::read_to_string("/proc/stat") else {
-        return Duration::ZERO;
-    };
-    let Some(line) = stat.lines().next() else {
-        return Duration::ZERO;
-    };
-    let ticks: u64 = line
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Machine {
+    busy: Duration,
+    stolen: Duration,
+}
+
+/// The first line of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, then guests,
+/// who are in user and nice already. Ticks of 10 ms (`USER_HZ`, proc_stat(5)).
+fn of_machine(stat: &str) -> Machine {
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()
+        .unwrap_or("")
         .split_whitespace()
         .skip(1)
-        .take(8)
-        .enumerate()
-        .filter(|(i, _)| *i != 3 && *i != 4)
-        .filter_map(|(_, v)| v.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 10)
+        .map_while(|v| v.parse().ok())
+        .collect();
+    let sum = |columns: &[usize]| {
+        let ticks = columns.iter().filter_map(|c| ticks.get(*c));
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    };
+    Machine {
+        busy: sum(&[0, 1, 2, 5, 6]),
+        stolen: sum(&[7]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stolen_time_is_apart_and_waiting_is_not_busy() {
+        let stat = "cpu  75175 11197 82459 159613 752 3 21451 3856 9 9\ncpu0 1 1 1 1\n";
+        let expected = Machine {
+            busy: Duration::from_millis((75_175 + 11_197 + 82_459 + 3 + 21_451) * 10),
+            stolen: Duration::from_millis(38_560),
+        };
+        assert_eq!(of_machine(stat), expected);
+        assert_eq!(of_machine(""), Machine::default());
+    }
+
+    #[test]
+    fn run_time_is_the_first_number() {
+        assert_eq!(
+            run_time("123456789 5 6\n"),
+            Some(Duration::from_nanos(123_456_789))
+        );
+        assert_eq!(run_time(""), None);
+    }
+
+    #[test]
+    fn a_busy_thread_is_seen() {
+        let me = std::process::id();
+        let before = CpuTimes::now(Some(me), &[]);
+        let mut x = 0u64;
+        while of_process(me) <= before.switch {
+            x = std::hint::black_box(x.wrapping_mul(3) + 1);
+        }
+        let cores = CpuTimes::now(Some(me), &[me]).since(&before);
+        assert!(
+            cores.switch > 0.0 && cores.programs > cores.switch,
+            "{cores:?}"
+        );
+    }
 }

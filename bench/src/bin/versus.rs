@@ -1,112 +1,78 @@
-//! `versus`: docker0's twin and switchd side by side.
+//! `versus`: docker0's twin and switchd side by side; `versus --help` says how.
 //!
-//! ```text
-//! cargo run --release -p bench --bin versus -- [--filter NAME] [--seconds S] [--pairs N] [--json FILE]
-//! ```
-//!
-//! Builds both networks in namespaces of its own, runs each measure on them in turn (A B A B ...)
-//! and prints the medians, their spread and the ratio. Needs to be root, or root in a user
-//! namespace that may open /dev/net/tun. Nothing machine-wide is changed.
+//! Started again with another first word it becomes switchd, the zero-work patch, or an end of the
+//! traffic, so that it measures the code that it was built with and needs no other program.
 
-use bench::Result;
-use bench::measure::{MEASURES, Measure};
-use bench::nets::{Net, SwitchNet, TwinNet, serve};
-use bench::report::{HEAD, Row, Setting, line};
-use clap::Parser;
-use std::ffi::OsString;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
-
-/// docker0's twin (veth, kernel bridge, nftables, conntrack) and switchd side by side.
-#[derive(Parser)]
-struct Args {
-    /// Only measures whose name contains this.
-    #[arg(long, value_name = "NAME")]
-    filter: Option<String>,
-    /// Seconds of each run.
-    #[arg(long, value_name = "S", default_value_t = 3.0)]
-    seconds: f64,
-    /// Pairs of runs.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pairs: usize,
-    /// Write all figures to this file.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// List the measures and end.
-    #[arg(long)]
-    list: bool,
-    /// Further flags of switchd, as `--workers 1`.
-    #[arg(last = true, value_name = "FLAGS")]
-    switchd: Vec<String>,
-}
-
-/// First argument by which this program becomes switchd.
-const AS_SWITCHD: &str = "as-switchd";
+use bench::measure::Measure;
+use bench::nets::{serve, serve_patch};
+use bench::traffic::agent::serve_agent;
+use bench::versus::{AS_AGENT, AS_PATCH, AS_SWITCHD, Args, list, preflight, run};
+use control::cli::{Parsed, parse};
+use control::netns::user::in_user_namespace;
+use control::plan::Failure;
+use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args_os();
-    let program = args.next().unwrap_or_default();
-    if args.next().is_some_and(|a| a == AS_SWITCHD) {
-        return serve(std::iter::once(program).chain(args));
-    }
-    match versus(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("versus: {e}");
-            ExitCode::FAILURE
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let first = words.next();
+    let ended = match first.as_ref().and_then(|w| w.to_str()) {
+        Some(AS_SWITCHD) => return serve(std::iter::once(program).chain(words)),
+        Some(AS_PATCH) => serve_patch(&words.collect::<Vec<_>>()),
+        Some(AS_AGENT) => serve_agent(&words.collect::<Vec<_>>()),
+        _ => {
+            let all = std::iter::once(program).chain(first).chain(words);
+            return match parse::<Args>("versus", all) {
+                Parsed::Exit(code) => code,
+                Parsed::Run(args) => versus(&args).unwrap_or_else(|e| e.report("versus")),
+            };
         }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => Failure::refused(e).report("versus"),
     }
 }
 
-fn versus(args: &Args) -> Result<()> {
-    let wanted: Vec<&Measure> = MEASURES
-        .iter()
-        .filter(|m| args.filter.as_deref().is_none_or(|f| m.name.contains(f)))
-        .collect();
-    if args.list || wanted.is_empty() {
-        for m in MEASURES {
-            println!("{:14} {}", m.name, m.title);
-        }
-        return match args.list {
-            true => Ok(()),
-            false => Err("no measure of that name".into()),
-        };
+fn versus(args: &Args) -> Result<ExitCode, Failure> {
+    if args.list {
+        list();
+        return Ok(ExitCode::SUCCESS);
     }
-    let time = Duration::try_from_secs_f64(args.seconds)?;
-    let twin = TwinNet::build()?;
-    if let Some(lack) = twin.lacks() {
-        eprintln!("\nWARNING: {lack}\n");
+    let measures = args.measures().map_err(Failure::Usage)?;
+    let lack = match nix::unistd::geteuid().is_root() {
+        true => match preflight() {
+            Ok(()) => return compare(args, &measures),
+            Err(e) => e.to_string(),
+        },
+        false => match as_root_of_a_user_namespace() {
+            Ok(code) => return Ok(code),
+            Err(e) => format!("no user namespace: {e}"),
+        },
+    };
+    // To be seen, but no failure of what is checked; in CI it would stay unseen.
+    if args.check && std::env::var_os("CI").is_none() {
+        eprintln!("versus: SKIPPED: {lack}");
+        return Ok(ExitCode::SUCCESS);
     }
-    let own: [OsString; 2] = [std::env::current_exe()?.into(), AS_SWITCHD.into()];
-    let switchd = SwitchNet::build(&own, &args.switchd)?;
-    let setting = Setting::here(args.seconds, &args.switchd);
-    println!(
-        "Linux {}, {} × {}, {} pairs of {} s, TCP reno on both sides\n\n{HEAD}",
-        setting.kernel,
-        setting.cores,
-        setting.cpu,
-        args.pairs.max(1),
-        args.seconds
-    );
-    let mut rows = Vec::new();
-    for m in wanted {
-        if !twin.carries(m.way) {
-            println!("| {} | left out: the twin has no NAT rules |", m.title);
-            continue;
-        }
-        let mut pairs = Vec::new();
-        for _ in 0..args.pairs.max(1) {
-            pairs.push((m.run(&twin, time)?, m.run(&switchd, time)?));
-        }
-        if let Some(row) = Row::new(m, pairs) {
-            println!("{}", line(&row));
-            rows.push(row);
-        }
+    Err(Failure::Refused(lack))
+}
+
+fn compare(args: &Args, measures: &[&Measure]) -> Result<ExitCode, Failure> {
+    match run(args, measures) {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        Err(e) => Err(Failure::refused(e)),
     }
-    if let Some(path) = &args.json {
-        let all = serde_json::json!({ "setting": setting, "measures": rows });
-        std::fs::write(path, serde_json::to_vec_pretty(&all)?)?;
-    }
-    Ok(())
+}
+
+/// The same once more, as root of a new user namespace.
+fn as_root_of_a_user_namespace() -> std::io::Result<ExitCode> {
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args(std::env::args_os().skip(1));
+    let status = in_user_namespace(&mut again).status()?;
+    Ok(match status.code() {
+        Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        None => ExitCode::FAILURE,
+    })
 }

@@ -2,13 +2,19 @@
 //! their gateway, and an outside client on 192.0.2.0/24 that reaches the first container by the
 //! published ports 5000 to 5100.
 
+mod all;
+mod links;
+mod patch;
 mod switch;
 mod twin;
 
+pub use all::{Nets, Wishes};
+pub use patch::{PatchNet, serve_patch};
 pub use switch::{SwitchNet, serve};
 pub use twin::TwinNet;
 
 use crate::Result;
+use crate::loss::Counters;
 use control::attach::loopback_up;
 use control::netlink::Real;
 use control::netns::Netns;
@@ -45,11 +51,7 @@ pub struct Hosts {
 
 impl Hosts {
     fn create() -> Result<Hosts> {
-        let one = || -> Result<Arc<Netns>> {
-            let ns = Netns::create()?;
-            loopback_up(&mut Real::inside(&ns)?)?;
-            Ok(Arc::new(ns))
-        };
+        let one = || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Arc::new(namespace()?));
         Ok(Hosts {
             host: one()?,
             c1: one()?,
@@ -57,6 +59,17 @@ impl Hosts {
             outside: one()?,
         })
     }
+}
+
+/// A namespace with its loopback up, and without IPv6, as Docker makes them for its default bridge.
+fn namespace() -> Result<Netns> {
+    let ns = Netns::create()?;
+    loopback_up(&mut Real::inside(&ns)?)?;
+    // For interfaces that come later. Where the kernel has no IPv6 there is no such file.
+    ns.run(|| {
+        let _ = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
+    })?;
+    Ok(ns)
 }
 
 /// The way that a measure's traffic takes.
@@ -70,31 +83,87 @@ pub enum Way {
     Masquerade,
 }
 
+/// What a measure is made on. Where two of them stand for one network they differ in how it is used.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// docker0's twin.
+    Twin,
+    /// docker0's twin while all cores are held awake.
+    TwinAwake,
+    /// The zero-work patch between two TAPs.
+    Patch,
+    /// switchd with its default flags, and those given for it.
+    Switchd,
+    /// The same with `--latency low`.
+    LowLatency,
+    /// The same with many ports.
+    Crowd,
+}
+
+impl Side {
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Side::Twin => "twin",
+            Side::TwinAwake => "twin, cores awake",
+            Side::Patch => "patch",
+            Side::Switchd => "switchd",
+            Side::LowLatency => "switchd --latency low",
+            Side::Crowd => "switchd, many ports",
+        }
+    }
+
+    /// The network that it needs, as the side that uses it as it is.
+    pub const fn network(self) -> Side {
+        match self {
+            Side::TwinAwake => Side::Twin,
+            other => other,
+        }
+    }
+}
+
 /// A network that traffic can be sent through.
 pub trait Net {
-    /// Its name in the tables.
-    fn name(&self) -> &'static str;
     /// Its hosts.
     fn hosts(&self) -> &Hosts;
-    /// Whether it can carry this way.
-    fn carries(&self, way: Way) -> bool;
+    /// Why it can't carry this way here, if it can't.
+    fn lacks(&self, way: Way) -> Option<&'static str>;
     /// The process whose CPU time the network itself costs, if there is one.
     fn pid(&self) -> Option<u32>;
-    /// Whether its counters add up.
+    /// Whether its own counters add up, and its process is the one that it was.
     ///
     /// # Errors
     /// What does not add up.
-    fn check(&self) -> Result<()>;
+    fn check(&mut self) -> Result<()>;
+
+    /// Everything that counts what gets lost.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn counters(&self) -> Result<Counters> {
+        let mut all = Counters::default();
+        let h = self.hosts();
+        for (name, ns) in [
+            ("host", &h.host),
+            ("c1", &h.c1),
+            ("c2", &h.c2),
+            ("outside", &h.outside),
+        ] {
+            all.add_namespace(name, ns)?;
+        }
+        all.add_machine();
+        Ok(all)
+    }
 
     /// Client's namespace, server's namespace, and the address that the client uses.
-    fn ends(&self, way: Way) -> (Arc<Netns>, Arc<Netns>, SocketAddrV4) {
+    fn ends(&self, way: Way) -> (&Netns, &Netns, SocketAddrV4) {
         let h = self.hosts();
         let (client, server, ip) = match way {
             Way::L2 => (&h.c2, &h.c1, C1),
             Way::Dnat => (&h.outside, &h.c1, UPLINK),
             Way::Masquerade => (&h.c1, &h.outside, OUTSIDE),
         };
-        let at = SocketAddrV4::new(ip, PORT);
-        (Arc::clone(client), Arc::clone(server), at)
+        (client, server, SocketAddrV4::new(ip, PORT))
     }
 }

@@ -1,29 +1,41 @@
 //! switchd itself, as a process of its own with its default flags.
 
-use super::{C1, C2, Hosts, LAST_PORT, Net, OUTSIDE, PORT, UPLINK, Way};
+use super::{C1, C2, Hosts, LAST_PORT, Net, OUTSIDE, PORT, UPLINK, Way, namespace};
 use crate::Result;
+use crate::loss::Counters;
 use control::api::Client;
-use control::api::types::Stats;
+use control::api::types::{Stats, Status};
 use control::cli::{Parsed, Switchd, parse};
 use control::netns::Netns;
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+/// How long the daemon may take to answer; and how much more for each port.
+const COMING_UP: Duration = Duration::from_secs(20);
+const COMING_UP_PORT: Duration = Duration::from_millis(200);
 
 /// The network of a running switchd.
 #[derive(Debug)]
 pub struct SwitchNet {
     hosts: Hosts,
+    /// Further containers that only are there.
+    _crowd: Vec<Netns>,
     daemon: Child,
     control: PathBuf,
+    /// Since it was ready, when it was last asked, ms.
+    uptime: u64,
 }
 
 /// Is switchd: what `bin/switchd.rs` does, so that `versus` measures the code that it was built
 /// with and needs no other program.
 pub fn serve(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Whoever measures may be killed.
+    let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
     let run = |args: Switchd| -> std::result::Result<ExitCode, Failure> {
         let plan = plan(&args.raw, &Surroundings::current())?;
         plan.log.install();
@@ -37,64 +49,58 @@ pub fn serve(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 impl SwitchNet {
     /// Makes the hosts and starts `program`, a command that becomes switchd when flags follow;
-    /// `flags` are further ones.
+    /// `flags` are further ones. `ports` containers are attached, at least two. What the daemon
+    /// calls wrong words (exit code 2) is an inner `Err`.
     ///
     /// # Errors
     /// When the daemon does not come up.
-    pub fn build(program: &[OsString], flags: &[String]) -> Result<SwitchNet> {
+    pub fn build(
+        program: &[OsString],
+        flags: &[String],
+        ports: usize,
+    ) -> Result<std::result::Result<SwitchNet, String>> {
         let hosts = Hosts::create()?;
-        let control =
-            std::env::temp_dir().join(format!("switchd-versus-{}.sock", std::process::id()));
-        let (first, rest) = program.split_first().ok_or("no program for switchd")?;
-        let path = |ns: &Netns| ns.proc_path().display().to_string();
-        let mut command = Command::new(first);
+        let crowd = (2..ports)
+            .map(|_| namespace())
+            .collect::<Result<Vec<_>>>()?;
+        let control = socket_path();
+        let mut command = command(program, &hosts, &crowd)?;
         command
-            .args(rest)
             .arg("--control")
             .arg(&control)
-            .args(["--host-netns", &path(&hosts.host)])
-            .args([
-                "--uplink",
-                &format!(
-                    "tap:{}:eth0,ip={UPLINK}/24,peer={OUTSIDE}/24",
-                    path(&hosts.outside)
-                ),
-            ])
-            .args(["--attach", &format!("{}:{C1}", path(&hosts.c1))])
-            .args(["--attach", &format!("{}:{C2}", path(&hosts.c2))])
-            .args(["--log", "text/warn"])
             .args(flags)
             .stdin(Stdio::null());
-        for proto in ["tcp", "udp"] {
-            let spec = format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}/{proto}");
-            command.args(["--ports", &spec]);
-        }
         let mut net = SwitchNet {
             hosts,
+            _crowd: crowd,
             daemon: command.spawn()?,
             control,
+            uptime: 0,
         };
-        net.wait_until_up()?;
-        Ok(net)
+        let patience = COMING_UP + COMING_UP_PORT * u32::try_from(ports)?;
+        match net.wait_until_up(patience)? {
+            None => Ok(Ok(net)),
+            Some(s) if s.code() == Some(2) => Ok(Err(format!(
+                "switchd does not know these flags: {}",
+                flags.join(" ")
+            ))),
+            Some(s) => Err(format!("switchd ended: {s}").into()),
+        }
     }
 
-    /// The control socket.
-    pub fn control(&self) -> &Path {
-        &self.control
-    }
-
-    fn wait_until_up(&mut self) -> Result<()> {
+    /// The status with which it ended, if it did not come up.
+    fn wait_until_up(&mut self, patience: Duration) -> Result<Option<ExitStatus>> {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(20) {
+        while begun.elapsed() < patience {
             if let Some(status) = self.daemon.try_wait()? {
-                return Err(format!("switchd ended: {status}").into());
+                return Ok(Some(status));
             }
             if self.stats().is_ok() {
-                return Ok(());
+                return Ok(None);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Err("switchd did not come up within 20 s".into())
+        Err(format!("switchd did not come up within {patience:?}").into())
     }
 
     /// The daemon's counters.
@@ -104,26 +110,71 @@ impl SwitchNet {
     pub fn stats(&self) -> Result<Stats> {
         Ok(Client::new(&self.control).get("/v1/stats")?)
     }
+
+    /// Whether it is the process that was started, and has not begun anew.
+    fn check_same(&mut self) -> Result<()> {
+        let now: Status = Client::new(&self.control).get("/v1/status")?;
+        if now.pid != self.daemon.id() || now.uptime_ms < self.uptime {
+            return Err("switchd was restarted".into());
+        }
+        self.uptime = now.uptime_ms;
+        Ok(())
+    }
+}
+
+/// Where a daemon of this process listens; each on its own.
+fn socket_path() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
+    std::env::temp_dir().join(format!("switchd-versus-{pid}-{n}.sock"))
+}
+
+/// The command line without control socket and further flags. The two containers that talk are
+/// the middle and the last of the crowd.
+fn command(program: &[OsString], hosts: &Hosts, crowd: &[Netns]) -> Result<Command> {
+    let (first, rest) = program.split_first().ok_or("no program for switchd")?;
+    let path = |ns: &Netns| ns.proc_path().display().to_string();
+    let mut command = Command::new(first);
+    let outside = path(&hosts.outside);
+    let uplink = format!("tap:{outside}:eth0,ip={UPLINK}/24,peer={OUTSIDE}/24");
+    command
+        .args(rest)
+        .args(["--host-netns", &path(&hosts.host), "--uplink", &uplink])
+        .args(["--log", "text/warn"]);
+    if !crowd.is_empty() {
+        // Room for 4,094 hosts; the addresses in use are the same.
+        command.args(["--subnet", "10.0.0.0/20"]);
+    }
+    let (before, after) = crowd.split_at(crowd.len() / 2);
+    let mut attach = |spec: String| {
+        command.args(["--attach", &spec]);
+    };
+    before.iter().for_each(|ns| attach(path(ns)));
+    attach(format!("{}:{C1}", path(&hosts.c1)));
+    after.iter().for_each(|ns| attach(path(ns)));
+    attach(format!("{}:{C2}", path(&hosts.c2)));
+    for proto in ["tcp", "udp"] {
+        let spec = format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}/{proto}");
+        command.args(["--ports", &spec]);
+    }
+    Ok(command)
 }
 
 impl Net for SwitchNet {
-    fn name(&self) -> &'static str {
-        "switchd"
-    }
-
     fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    fn carries(&self, _: Way) -> bool {
-        true
+    fn lacks(&self, _: Way) -> Option<&'static str> {
+        None
     }
 
     fn pid(&self) -> Option<u32> {
         Some(self.daemon.id())
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&mut self) -> Result<()> {
+        self.check_same()?;
         let mut balance = self.stats()?.balance;
         // The last frames of a run may still be under way.
         for _ in 0..20 {
@@ -134,6 +185,20 @@ impl Net for SwitchNet {
             balance = self.stats()?.balance;
         }
         Err(format!("switchd lost count of frames: {balance:?}").into())
+    }
+
+    /// The kernel's, and the switch's drops by reason.
+    fn counters(&self) -> Result<Counters> {
+        let mut all = Counters::default();
+        let h = &self.hosts;
+        for (name, ns) in [("c1", &h.c1), ("c2", &h.c2), ("outside", &h.outside)] {
+            all.add_namespace(name, ns)?;
+        }
+        all.add_machine();
+        for d in self.stats()?.drops {
+            all.put(format!("switchd {}", d.reason), d.frames);
+        }
+        Ok(all)
     }
 }
 

@@ -1,9 +1,10 @@
 //! docker0's twin: veth pairs on a kernel bridge, nftables DNAT and masquerade, conntrack, in the
 //! shape that Docker gives them.
 
+use super::links::{address, index, up};
 use super::{C1, C2, GATEWAY, Hosts, LAST_PORT, Net, OUTSIDE, PORT, UPLINK, Way};
 use crate::Result;
-use control::netlink::{Address, LinkChange, Netlink, Real, Route};
+use control::netlink::{LinkChange, Netlink, Real, Route};
 use control::netns::Netns;
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -18,8 +19,8 @@ pub struct TwinNet {
 }
 
 impl TwinNet {
-    /// Builds it. Without the `nft` program it has no rules and carries L2 only; the caller finds
-    /// that out by [`TwinNet::lacks`].
+    /// Builds it. Without the `nft` program it has no rules and carries L2 only, which is said
+    /// aloud: L2 measures then compare with a bare bridge, which docker0 is not.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -46,59 +47,36 @@ impl TwinNet {
             .host
             .run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"))??;
         let nat = hosts.host.run(load_rules)??;
+        if !nat {
+            eprintln!(
+                "versus: WARNING: the program `nft` is not installed (apt-get install nftables), so \
+                 the twin has NO NAT rules and no conntrack: only L2 measures run, and they compare \
+                 with a bare bridge, which docker0 is not"
+            );
+        }
         Ok(TwinNet { hosts, nat })
-    }
-
-    /// What it can't do here, in words for a person.
-    pub fn lacks(&self) -> Option<&'static str> {
-        (!self.nat).then_some(
-            "the program `nft` is not installed, so the twin has NO NAT rules and no conntrack: \
-             only L2 measures run, and they compare with a bare bridge, which docker0 is not",
-        )
     }
 }
 
 impl Net for TwinNet {
-    fn name(&self) -> &'static str {
-        "twin"
-    }
-
     fn hosts(&self) -> &Hosts {
         &self.hosts
     }
 
-    fn carries(&self, way: Way) -> bool {
-        self.nat || way == Way::L2
+    fn lacks(&self, way: Way) -> Option<&'static str> {
+        (!self.nat && way != Way::L2).then_some(
+            "the program `nft` is not installed (apt-get install nftables), so the twin has no NAT",
+        )
     }
 
     fn pid(&self) -> Option<u32> {
         None
     }
 
-    fn check(&self) -> Result<()> {
+    /// The kernel has no account of frames that would have to add up: see [`crate::loss`].
+    fn check(&mut self) -> Result<()> {
         Ok(())
     }
-}
-
-fn index(nl: &mut Real, name: &str) -> Result<u32> {
-    let link = nl.link(name)?;
-    Ok(link.ok_or_else(|| format!("{name} is not there"))?.index)
-}
-
-fn up(nl: &mut Real, index: u32) -> Result<()> {
-    let change = LinkChange {
-        up: Some(true),
-        ..LinkChange::default()
-    };
-    Ok(nl.change_link(index, &change)?)
-}
-
-fn address(nl: &mut Real, index: u32, ip: Ipv4Addr) -> Result<()> {
-    Ok(nl.add_address(&Address {
-        index,
-        ip,
-        prefix: 24,
-    })?)
 }
 
 /// A veth pair: `name` stays, `eth0` with the address is in `ns`. Gives the index of `name`.

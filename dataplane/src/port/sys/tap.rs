@@ -17,7 +17,7 @@ use crate::frame::{Batch, VnetHdr};
 use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The kinds of offload that `--offload` can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -161,6 +161,13 @@ pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
 pub struct TapQueue {
     fd: OwnedFd,
     caps: Caps,
+}
+
+/// For those who move frames without a batch: each read and write is one, `virtio_net_hdr` first.
+impl AsFd for TapQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// A frame of more bytes ends its batch: it is written at once, while it is in the cache.
