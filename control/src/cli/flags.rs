@@ -92,6 +92,26 @@ pub struct Raw {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub conntrack_max: Option<String>,
+    /// Most connections of one container address, opened by it or to it [no limit].
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "text")]
+    pub host_connections: Option<String>,
+    /// Most external ports that masquerade gives one container address [no limit].
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "text")]
+    pub host_ports: Option<String>,
+    /// How long a UDP port of masquerade rests before another container gets it [120s].
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub port_rest: Option<String>,
+    /// Whether a TCP connection that is first seen in its middle is taken up: on or off [off].
+    #[arg(long, value_name = "ON|OFF")]
+    #[serde(deserialize_with = "text")]
+    pub tcp_pickup: Option<String>,
+    /// Whether multicast goes only to containers that asked for it: on or off [on].
+    #[arg(long, value_name = "ON|OFF")]
+    #[serde(deserialize_with = "text")]
+    pub igmp_snooping: Option<String>,
     /// Log FORMAT/LEVEL: text or json / error, warn, info, debug or trace [text/info].
     #[arg(long, value_name = "FORMAT/LEVEL")]
     #[serde(deserialize_with = "text")]
@@ -127,6 +147,11 @@ impl Raw {
             icmp_timeout: self.icmp_timeout.or(file.icmp_timeout),
             fragment_timeout: self.fragment_timeout.or(file.fragment_timeout),
             conntrack_max: self.conntrack_max.or(file.conntrack_max),
+            host_connections: self.host_connections.or(file.host_connections),
+            host_ports: self.host_ports.or(file.host_ports),
+            port_rest: self.port_rest.or(file.port_rest),
+            tcp_pickup: self.tcp_pickup.or(file.tcp_pickup),
+            igmp_snooping: self.igmp_snooping.or(file.igmp_snooping),
             log: self.log.or(file.log),
         }
     }
