@@ -72,10 +72,14 @@ pub struct Raw {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub tcp_established_timeout: Option<String>,
-    /// Idle time of a TCP connection that opens or closes [240s].
+    /// Idle time of a TCP connection that opens [240s].
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub tcp_transitory_timeout: Option<String>,
+    /// Idle time of a TCP connection that was closed or reset [as the transitory one].
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub tcp_closing_timeout: Option<String>,
     /// Idle time of a UDP flow [300s].
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
@@ -143,6 +147,7 @@ impl Raw {
                 .tcp_established_timeout
                 .or(file.tcp_established_timeout),
             tcp_transitory_timeout: self.tcp_transitory_timeout.or(file.tcp_transitory_timeout),
+            tcp_closing_timeout: self.tcp_closing_timeout.or(file.tcp_closing_timeout),
             udp_timeout: self.udp_timeout.or(file.udp_timeout),
             icmp_timeout: self.icmp_timeout.or(file.icmp_timeout),
             fragment_timeout: self.fragment_timeout.or(file.fragment_timeout),

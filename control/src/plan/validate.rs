@@ -312,16 +312,22 @@ fn timeouts(raw: &Raw) -> Result<Timeouts, Failure> {
         None => Ok(default),
         Some(t) => scalar::duration(t, "a time").map_err(usage(flag)),
     };
+    let tcp_transitory = get(
+        &raw.tcp_transitory_timeout,
+        "tcp-transitory-timeout",
+        d.tcp_transitory,
+    )?;
     Ok(Timeouts {
+        tcp_transitory,
+        tcp_closing: get(
+            &raw.tcp_closing_timeout,
+            "tcp-closing-timeout",
+            tcp_transitory,
+        )?,
         tcp_established: get(
             &raw.tcp_established_timeout,
             "tcp-established-timeout",
             d.tcp_established,
-        )?,
-        tcp_transitory: get(
-            &raw.tcp_transitory_timeout,
-            "tcp-transitory-timeout",
-            d.tcp_transitory,
         )?,
         udp: get(&raw.udp_timeout, "udp-timeout", d.udp)?,
         icmp: get(&raw.icmp_timeout, "icmp-timeout", d.icmp)?,

@@ -69,7 +69,7 @@ fn settings_arrive() {
     let p = ok(
         "--subnet 172.16.0.0/16 --gateway 172.16.9.9 --bridge br9 --mtu 9000 --workers 2 \
          --offload csum,tso --localhost off --fdb-age 10s --neigh-age 20 \
-         --tcp-established-timeout 3h --tcp-transitory-timeout 30 --udp-timeout 5m \
+         --tcp-established-timeout 3h --tcp-transitory-timeout 30 --tcp-closing-timeout 40 --udp-timeout 5m \
          --icmp-timeout 7 --fragment-timeout 8 --conntrack-max 1000 --log json/debug --uplink none \
          --host-connections 500 --host-ports 60 --port-rest 9 --tcp-pickup on --igmp-snooping off",
     );
@@ -85,6 +85,7 @@ fn settings_arrive() {
     let want = Timeouts {
         tcp_established: s(10_800),
         tcp_transitory: s(30),
+        tcp_closing: s(40),
         udp: s(300),
         icmp: s(7),
         fdb: s(10),

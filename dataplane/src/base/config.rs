@@ -111,8 +111,10 @@ impl UplinkConfig {
 pub struct Timeouts {
     /// Established TCP.
     pub tcp_established: Duration,
-    /// TCP that opens or closes.
+    /// TCP that opens.
     pub tcp_transitory: Duration,
+    /// TCP that closed, by both FINs or a RST.
+    pub tcp_closing: Duration,
     /// UDP.
     pub udp: Duration,
     /// ICMP queries.
@@ -132,6 +134,7 @@ impl Default for Timeouts {
         Timeouts {
             tcp_established: Duration::from_secs(7_440),
             tcp_transitory: Duration::from_secs(240),
+            tcp_closing: Duration::from_secs(240),
             udp: Duration::from_secs(300),
             icmp: Duration::from_secs(60),
             fdb: Duration::from_secs(300),
