@@ -163,6 +163,8 @@ pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
         }),
         timeouts: plan.timeouts,
         limits: plan.limits,
+        tcp_pickup: plan.tcp_pickup,
+        igmp_snooping: plan.igmp_snooping,
         hash_key,
     }
 }

@@ -10,6 +10,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use switchd_tests::memory::odd::add_odd;
 use switchd_tests::memory::packet::*;
+use switchd_tests::memory::scenes::{established, pieces};
 use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac};
 
 const OUT_OF_SUBNET: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 9);
@@ -65,32 +66,6 @@ fn from_outside(t: &dataplane::base::Tuple, l4: &[u8]) -> Lab {
     let mut lab = Lab::ready();
     lab.route(&lab.up.clone(), t, l4);
     lab
-}
-
-/// A connection from `web` to FAR that is established: (its tuple, lab).
-fn established() -> (dataplane::base::Tuple, Lab) {
-    let mut lab = Lab::ready();
-    let t = tcp_tuple(WEB, 4000, FAR, 80);
-    lab.route(&lab.web.clone(), &t, &tcp(&t, 100, 0, SYN, b""));
-    let back = lab.only(&lab.up).tuple().reversed();
-    lab.route(
-        &lab.up.clone(),
-        &back,
-        &tcp(&back, 900, 101, SYN | ACK, b""),
-    );
-    lab.route(&lab.web.clone(), &t, &tcp(&t, 101, 901, ACK, b""));
-    lab.clear();
-    (t, lab)
-}
-
-/// Fragments of a datagram from `web` to FAR: `count` pieces of 8 bytes.
-fn pieces(count: usize) -> Vec<Vec<u8>> {
-    let lab = Lab::default();
-    let t = udp_tuple(WEB, 7, FAR, 9);
-    let whole = lab
-        .web
-        .routed(&Ip::may_fragment(77), &t, &udp(&t, &vec![1; count * 8 - 8]));
-    fragments(&whole, 8)
 }
 
 fn send_all(lab: &mut Lab, by: &Host, frames: &[Vec<u8>]) {
@@ -210,6 +185,12 @@ fn reach(reason: Reason) -> Case {
                 &eth(Mac::BROADCAST, mac(WEB), 0x88b5, &[0; 46]),
             );
             reached(lab)
+        }
+        Reason::IgmpMalformed => {
+            let t = tuple(Proto::IGMP, (WEB, 0), (Ipv4Addr::new(239, 1, 1, 1), 0));
+            let packet = ipv4(&Ip::ttl(1), &t, &[0x16, 0, 0, 0, 239, 1, 1, 1]);
+            let group = Mac([1, 0, 0x5e, 1, 1, 1]);
+            reached(after(&eth(group, mac(WEB), 0x0800, &packet)))
         }
         Reason::NotForUs => {
             let mut lab = Lab::ready();
@@ -395,6 +376,20 @@ fn reach(reason: Reason) -> Case {
             for sport in 1..4 {
                 let t = tcp_tuple(PEER, sport, UP, 5_000);
                 lab.route(&lab.up.clone(), &t, &tcp(&t, 1, 0, SYN, b""));
+            }
+            reached(lab)
+        }
+        Reason::HostPorts | Reason::HostConnections => {
+            let mut cfg = config();
+            if reason == Reason::HostPorts {
+                cfg.limits.ports_per_host = 2;
+            } else {
+                cfg.limits.connections_per_host = 2;
+            }
+            let mut lab = Lab::ready_with(cfg);
+            for sport in 1..4 {
+                let t = udp_tuple(WEB, sport, FAR, 53);
+                lab.route(&lab.web.clone(), &t, &udp(&t, b""));
             }
             reached(lab)
         }

@@ -80,10 +80,14 @@ pub struct Raw {
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub tcp_established_timeout: Option<String>,
-    /// Idle time of a TCP connection that opens or closes [240s].
+    /// Idle time of a TCP connection that opens [240s].
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
     pub tcp_transitory_timeout: Option<String>,
+    /// Idle time of a TCP connection that was closed or reset [as the transitory one].
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub tcp_closing_timeout: Option<String>,
     /// Idle time of a UDP flow [300s].
     #[arg(long, value_name = "TIME")]
     #[serde(deserialize_with = "text")]
@@ -100,6 +104,26 @@ pub struct Raw {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub conntrack_max: Option<String>,
+    /// Most connections of one container address, opened by it or to it [no limit].
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "text")]
+    pub host_connections: Option<String>,
+    /// Most external ports that masquerade gives one container address [no limit].
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "text")]
+    pub host_ports: Option<String>,
+    /// How long a UDP port of masquerade rests before another container gets it [120s].
+    #[arg(long, value_name = "TIME")]
+    #[serde(deserialize_with = "text")]
+    pub port_rest: Option<String>,
+    /// Whether a TCP connection that is first seen in its middle is taken up: on or off [off].
+    #[arg(long, value_name = "ON|OFF")]
+    #[serde(deserialize_with = "text")]
+    pub tcp_pickup: Option<String>,
+    /// Whether multicast goes only to containers that asked for it: on or off [on].
+    #[arg(long, value_name = "ON|OFF")]
+    #[serde(deserialize_with = "text")]
+    pub igmp_snooping: Option<String>,
     /// Log FORMAT/LEVEL: text or json / error, warn, info, debug or trace [text/info].
     #[arg(long, value_name = "FORMAT/LEVEL")]
     #[serde(deserialize_with = "text")]
@@ -133,10 +157,16 @@ impl Raw {
                 .tcp_established_timeout
                 .or(file.tcp_established_timeout),
             tcp_transitory_timeout: self.tcp_transitory_timeout.or(file.tcp_transitory_timeout),
+            tcp_closing_timeout: self.tcp_closing_timeout.or(file.tcp_closing_timeout),
             udp_timeout: self.udp_timeout.or(file.udp_timeout),
             icmp_timeout: self.icmp_timeout.or(file.icmp_timeout),
             fragment_timeout: self.fragment_timeout.or(file.fragment_timeout),
             conntrack_max: self.conntrack_max.or(file.conntrack_max),
+            host_connections: self.host_connections.or(file.host_connections),
+            host_ports: self.host_ports.or(file.host_ports),
+            port_rest: self.port_rest.or(file.port_rest),
+            tcp_pickup: self.tcp_pickup.or(file.tcp_pickup),
+            igmp_snooping: self.igmp_snooping.or(file.igmp_snooping),
             log: self.log.or(file.log),
         }
     }

@@ -85,6 +85,10 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// How many are remembered.
     pub limits: Limits,
+    /// Whether TCP connections are taken up in their middle.
+    pub tcp_pickup: bool,
+    /// Whether multicast follows IGMP reports.
+    pub igmp_snooping: bool,
     /// How to log.
     pub log: LogSpec,
 }

@@ -103,11 +103,14 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
     };
     let attach = attachments(raw, &network, uplink.as_ref(), host_netns.as_ref())?;
     let ports = publications(raw, &network)?;
-    let localhost = match &raw.localhost {
-        None => true,
-        Some(t) => scalar::on_off(t, "a choice").map_err(usage("localhost"))?,
+    let on_off = |text: &Option<String>, flag: &'static str, default: bool| match text {
+        None => Ok(default),
+        Some(t) => scalar::on_off(t, "a choice").map_err(usage(flag)),
     };
+    let localhost = on_off(&raw.localhost, "localhost", true)?;
     Ok(Plan {
+        tcp_pickup: on_off(&raw.tcp_pickup, "tcp-pickup", false)?,
+        igmp_snooping: on_off(&raw.igmp_snooping, "igmp-snooping", true)?,
         timeouts: timeouts(raw)?,
         limits: limits(raw)?,
         log: match &raw.log {
@@ -320,37 +323,59 @@ fn timeouts(raw: &Raw) -> Result<Timeouts, Failure> {
         None => Ok(default),
         Some(t) => scalar::duration(t, "a time").map_err(usage(flag)),
     };
+    let tcp_transitory = get(
+        &raw.tcp_transitory_timeout,
+        "tcp-transitory-timeout",
+        d.tcp_transitory,
+    )?;
     Ok(Timeouts {
+        tcp_transitory,
+        tcp_closing: get(
+            &raw.tcp_closing_timeout,
+            "tcp-closing-timeout",
+            tcp_transitory,
+        )?,
         tcp_established: get(
             &raw.tcp_established_timeout,
             "tcp-established-timeout",
             d.tcp_established,
-        )?,
-        tcp_transitory: get(
-            &raw.tcp_transitory_timeout,
-            "tcp-transitory-timeout",
-            d.tcp_transitory,
         )?,
         udp: get(&raw.udp_timeout, "udp-timeout", d.udp)?,
         icmp: get(&raw.icmp_timeout, "icmp-timeout", d.icmp)?,
         fdb: get(&raw.fdb_age, "fdb-age", d.fdb)?,
         fragment: get(&raw.fragment_timeout, "fragment-timeout", d.fragment)?,
         neigh: get(&raw.neigh_age, "neigh-age", d.neigh)?,
+        port_rest: get(&raw.port_rest, "port-rest", d.port_rest)?,
     })
 }
 
 fn limits(raw: &Raw) -> Result<Limits, Failure> {
     let d = Limits::default();
-    let Some(text) = &raw.conntrack_max else {
-        return Ok(d);
+    let get = |text: &Option<String>, what, flag: &'static str, default: u32| match text {
+        None => Ok::<u32, Failure>(default),
+        Some(t) => {
+            let n = scalar::number(t, what, 1, 8_388_608).map_err(usage(flag))?;
+            Ok(u32::try_from(n).unwrap_or(default))
+        }
     };
-    let n = scalar::number(text, "a number of connections", 1, 8_388_608)
-        .map_err(usage("conntrack-max"))?;
-    let n = u32::try_from(n).unwrap_or(d.connections);
+    let what = "a number of connections";
+    let n = get(&raw.conntrack_max, what, "conntrack-max", d.connections)?;
     Ok(Limits {
         connections: n,
         connections_per_port: n,
         half_open_per_port: d.half_open_per_port.min(n),
+        connections_per_host: get(
+            &raw.host_connections,
+            what,
+            "host-connections",
+            d.connections_per_host,
+        )?,
+        ports_per_host: get(
+            &raw.host_ports,
+            "a number of ports",
+            "host-ports",
+            d.ports_per_host,
+        )?,
         ..d
     })
 }

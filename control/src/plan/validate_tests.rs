@@ -37,6 +37,7 @@ fn defaults() {
     assert!(p.attach.is_empty() && p.ports.is_empty());
     assert_eq!(p.timeouts, Timeouts::default());
     assert_eq!(p.limits, Limits::default());
+    assert!(!p.tcp_pickup && p.igmp_snooping);
 }
 
 #[test]
@@ -71,8 +72,9 @@ fn settings_arrive() {
         "--subnet 172.16.0.0/16 --gateway 172.16.9.9 --bridge br9 --mtu 9000 --workers 2 \
          --spin 20 --latency low \
          --offload csum,tso --localhost off --fdb-age 10s --neigh-age 20 \
-         --tcp-established-timeout 3h --tcp-transitory-timeout 30 --udp-timeout 5m \
-         --icmp-timeout 7 --fragment-timeout 8 --conntrack-max 1000 --log json/debug --uplink none",
+         --tcp-established-timeout 3h --tcp-transitory-timeout 30 --tcp-closing-timeout 40 --udp-timeout 5m \
+         --icmp-timeout 7 --fragment-timeout 8 --conntrack-max 1000 --log json/debug --uplink none \
+         --host-connections 500 --host-ports 60 --port-rest 9 --tcp-pickup on --igmp-snooping off",
     );
     assert_eq!(p.network.gateway.to_string(), "172.16.9.9");
     assert_eq!(
@@ -82,16 +84,20 @@ fn settings_arrive() {
     assert_eq!((p.spin, p.low_latency), (Duration::from_micros(20), true));
     assert_eq!(ok("--spin off").spin, Duration::ZERO);
     assert_eq!(ok("--spin auto --latency normal").spin, SPIN);
-    assert!(!p.localhost);
+    assert!(!p.localhost && p.tcp_pickup && !p.igmp_snooping);
+    let per_host = (p.limits.connections_per_host, p.limits.ports_per_host);
+    assert_eq!(per_host, (500, 60));
     let s = Duration::from_secs;
     let want = Timeouts {
         tcp_established: s(10_800),
         tcp_transitory: s(30),
+        tcp_closing: s(40),
         udp: s(300),
         icmp: s(7),
         fdb: s(10),
         fragment: s(8),
         neigh: s(20),
+        port_rest: s(9),
     };
     assert_eq!(p.timeouts, want);
     assert_eq!(

@@ -23,6 +23,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How many are remembered.
     pub limits: Limits,
+    /// Whether a TCP connection that is first seen in its middle is tracked from there.
+    pub tcp_pickup: bool,
+    /// Whether multicast goes only where IGMP reports asked for it.
+    pub igmp_snooping: bool,
     /// Secret of the table hashes and of the random port choice; random in production.
     pub hash_key: [u64; 3],
 }
@@ -39,6 +43,8 @@ impl Config {
             uplink: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            tcp_pickup: false,
+            igmp_snooping: true,
             hash_key: [0x5117, 0xc4d, 0x1d],
         }
     }
@@ -105,8 +111,10 @@ impl UplinkConfig {
 pub struct Timeouts {
     /// Established TCP.
     pub tcp_established: Duration,
-    /// TCP that opens or closes.
+    /// TCP that opens.
     pub tcp_transitory: Duration,
+    /// TCP that closed, by both FINs or a RST.
+    pub tcp_closing: Duration,
     /// UDP.
     pub udp: Duration,
     /// ICMP queries.
@@ -117,6 +125,8 @@ pub struct Timeouts {
     pub fragment: Duration,
     /// A neighbour that was not heard of is asked again after this.
     pub neigh: Duration,
+    /// A UDP port or echo identifier of masquerade that was given back rests for this long.
+    pub port_rest: Duration,
 }
 
 impl Default for Timeouts {
@@ -124,11 +134,13 @@ impl Default for Timeouts {
         Timeouts {
             tcp_established: Duration::from_secs(7_440),
             tcp_transitory: Duration::from_secs(240),
+            tcp_closing: Duration::from_secs(240),
             udp: Duration::from_secs(300),
             icmp: Duration::from_secs(60),
             fdb: Duration::from_secs(300),
             fragment: Duration::from_secs(15),
             neigh: Duration::from_secs(60),
+            port_rest: Duration::from_secs(120),
         }
     }
 }
@@ -142,12 +154,18 @@ pub struct Limits {
     pub half_open_per_port: u32,
     /// Connections opened from one ingress port.
     pub connections_per_port: u32,
+    /// Connections of one inside address, opened by it or to it; `u32::MAX`: no limit.
+    pub connections_per_host: u32,
+    /// External ports of one inside address, all protocols together; `u32::MAX`: no limit.
+    pub ports_per_host: u32,
     /// FDB entries.
     pub fdb: u32,
     /// Neighbours.
     pub neighbours: u32,
     /// Fragmented packets under way.
     pub fragments: u32,
+    /// Memberships in multicast groups.
+    pub memberships: u32,
 }
 
 impl Default for Limits {
@@ -156,9 +174,12 @@ impl Default for Limits {
             connections: 262_144,
             half_open_per_port: 65_536,
             connections_per_port: 262_144,
+            connections_per_host: u32::MAX,
+            ports_per_host: u32::MAX,
             fdb: 16_384,
             neighbours: 4_096,
             fragments: 1_024,
+            memberships: 4_096,
         }
     }
 }

@@ -59,6 +59,7 @@ reasons! {
     LinkLocalGroup, "link_local_group", "destination 01-80-C2-00-00-0X is never forwarded by a bridge";
     SamePort, "same_port", "the destination is behind the port that the frame came from";
     NoOtherPort, "no_other_port", "there is no other port to flood to";
+    IgmpMalformed, "igmp_malformed", "an IGMP message that is truncated or has a wrong checksum";
     NotForUs, "not_for_us", "a frame from the uplink that is addressed to another MAC";
     NotRouted, "not_routed", "a protocol from the uplink or to the gateway that the switch does not route";
     // IPv4 router
@@ -84,12 +85,14 @@ reasons! {
     RuleGone, "rule_gone", "the connection's published port was withdrawn";
     PortsExhausted, "ports_exhausted", "no external port is free for masquerade";
     NatClash, "nat_clash", "the translated tuple is already in use by another connection";
+    HostPorts, "host_ports", "the inside host holds as many external ports as one host may";
     IcmpNoMatch, "icmp_no_match", "an ICMP error or reply that belongs to no connection";
     IcmpInnerMalformed, "icmp_inner_malformed", "the packet inside an ICMP error is truncated or has a wrong header checksum";
     ProtoUnsupported, "proto_unsupported", "an IP protocol that cannot be translated";
     // conntrack
     ConntrackFull, "conntrack_full", "the connection table is full";
     PortLimit, "port_limit", "the port has as many connections as one port may have";
+    HostConnections, "host_connections", "the inside host has as many connections as one host may";
     HalfOpenLimit, "half_open_limit", "too many half-open connections";
     TcpNoConnection, "tcp_no_connection", "a TCP segment that opens nothing and belongs to no connection";
     TcpOutOfWindow, "tcp_out_of_window", "a TCP segment outside the window of its connection";

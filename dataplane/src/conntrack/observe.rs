@@ -5,6 +5,7 @@ use super::tcp;
 use crate::base::{Reason, Tick};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Record};
+use crate::frame::parse::tcp_flags::RST;
 use crate::frame::{L4, Parsed};
 
 /// The tracker's answer.
@@ -27,6 +28,8 @@ pub fn observe(r: &Record, dir: Dir, p: &Parsed, bytes: &[u8], now: Tick) -> Obs
         L4::Tcp => {
             let header = bytes.get(usize::from(p.l4_off)..).unwrap_or(&[]);
             match tcp::segment(r, dir, &p.tcp, header) {
+                // A RST that changed nothing is no sign of life (RFC 7857 section 7.1).
+                tcp::Verdict::Pass if p.tcp.flags & RST != 0 => return Observed::Pass,
                 tcp::Verdict::Pass => Observed::Pass,
                 tcp::Verdict::PassChanged(_) => Observed::Changed,
                 tcp::Verdict::Drop(reason) => return Observed::Drop(reason),

@@ -19,7 +19,8 @@ pub fn timeout(state: u8, t: &Timeouts) -> Duration {
         ICMP => t.icmp,
         s => match State::from_u8(s) {
             Some(s) if s.timeout_class() == TimeoutClass::Established => t.tcp_established,
-            _ => t.tcp_transitory,
+            Some(s) if s.half_open() => t.tcp_transitory,
+            _ => t.tcp_closing,
         },
     }
 }

@@ -2,11 +2,13 @@
 
 use super::state;
 use crate::base::hash::Keyed;
+use crate::base::quota::Quota;
 use crate::base::time::millis_u32;
 use crate::base::{Limits, Timeouts};
 use crate::base::{PortId, Reason, RuleId, Tick, Tuple};
 use crate::flow::record::flags;
-use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab};
+use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab, Zone};
+use std::net::Ipv4Addr;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,7 +80,16 @@ pub struct Conntrack {
     timeout_ms: [u32; 256],
     live: AtomicU32,
     per_port: Box<[PortUse]>,
+    per_host: Quota,
     limits: Limits,
+}
+
+/// The inside host of a connection: who opened it, or to whom it was opened from outside.
+fn inside_host(orig: &FlowKey, reply: &FlowKey) -> Ipv4Addr {
+    match orig.zone() {
+        Zone::Inside => orig.tuple().src,
+        Zone::Uplink => reply.tuple().src,
+    }
 }
 
 #[derive(Default)]
@@ -102,6 +113,7 @@ impl Conntrack {
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             timeout_ms,
             live: AtomicU32::new(0),
+            per_host: Quota::new(limits.connections_per_host, Reason::HostConnections),
             per_port: (0..PortId::MAX_PORTS).map(|_| PortUse::default()).collect(),
             limits,
         }
@@ -176,11 +188,15 @@ impl Conntrack {
         if port.is_some_and(|p| p.connections.load(Relaxed) >= self.limits.connections_per_port) {
             return Err(Refused::Drop(Reason::PortLimit));
         }
+        let host = inside_host(&new.orig, &new.reply);
+        self.per_host.take(host).map_err(Refused::Drop)?;
         let Some((id, r)) = self.slab.take(&self.epochs) else {
+            self.per_host.give_back(host);
             return Err(Refused::Drop(Reason::ConntrackFull));
         };
         let refuse = |reason| {
             self.slab.give_back_unseen(id);
+            self.per_host.give_back(host);
             Err(Refused::Drop(reason))
         };
         r.reset();
@@ -217,6 +233,7 @@ impl Conntrack {
             r.flags.store(0, Relaxed);
             self.index.remove(h_orig, id, Dir::Orig);
             self.slab.give_back(id, &self.epochs);
+            self.per_host.give_back(host);
             return Err(Refused::Drop(Reason::ConntrackFull));
         }
         self.live.fetch_add(1, Relaxed);
@@ -269,8 +286,11 @@ impl Conntrack {
         if let Some(p) = self.per_port.get(usize::from(r.ingress.load(Relaxed))) {
             p.connections.fetch_sub(1, Relaxed);
         }
+        let orig = r.key(Dir::Orig);
+        self.per_host
+            .give_back(inside_host(&orig, &r.key(Dir::Reply)));
         let removed = Removed {
-            orig: r.key(Dir::Orig).tuple(),
+            orig: orig.tuple(),
             mapped_port: (before & flags::MAPPED != 0).then(|| r.mapped_port.load(Acquire)),
         };
         self.slab.give_back(id, &self.epochs);

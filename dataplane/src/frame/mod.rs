@@ -5,6 +5,7 @@ pub mod arp;
 pub mod batch;
 pub mod checksum;
 pub mod emit;
+pub mod igmp;
 pub mod parse;
 pub mod vnet_hdr;
 

@@ -2,12 +2,14 @@
 
 mod evict;
 pub mod fdb;
+pub mod groups;
 mod index;
 mod order;
 #[cfg(test)]
 mod tests;
 
 pub use fdb::{Fdb, FdbCounts, FdbReport, Learn};
+pub use groups::Groups;
 
 use crate::base::{PortId, Reason, Tick};
 use crate::frame::Parsed;

@@ -5,11 +5,13 @@ pub mod frag;
 mod frag_datagram;
 mod frag_sources;
 pub mod icmp_error;
+mod mapping;
 mod portmap;
 pub mod ports;
 pub mod portset;
 mod prf;
 pub mod rules;
+mod space;
 
 pub use chains::{ChainCounters, NatReport, RuleReport, Tally};
 pub use frag::{FragKey, FragTable, FragVerdict, Fragment, HeldFragment, Lost, Offered};

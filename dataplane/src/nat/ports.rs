@@ -6,14 +6,15 @@
 //! for UDP, parity (REQ-4). Only when nothing is free may one port serve several inside
 //! endpoints towards different destinations, as Linux always does: [`Ports::acquire_overloaded`].
 
+use super::mapping::{Hold, Mapping};
 use super::portset::{Parity, PortSet};
 use super::prf::Prf;
-use crate::base::mem::Table;
-use crate::base::{Proto, Reason};
+use super::space::Space;
+use crate::base::quota::Quota;
+use crate::base::{Proto, Reason, Tick};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 
 /// An inside address and port (ICMP: identifier).
 pub type Endpoint = (Ipv4Addr, u16);
@@ -33,123 +34,6 @@ pub struct InUse {
     pub udp: u32,
     /// ICMP identifiers.
     pub icmp: u32,
-}
-
-/// The external ports of one protocol.
-struct Space {
-    taken: PortSet,
-    /// Mappings that use each port: above 1 only when it is shared.
-    users: Table<AtomicU32>,
-    /// The inside endpoint that took the port for itself: a set bit, address, port. 0: none.
-    owner: Table<AtomicU64>,
-    count: AtomicU32,
-}
-
-fn pack((ip, port): Endpoint) -> u64 {
-    1 << 48 | u64::from(ip.to_bits()) << 16 | u64::from(port)
-}
-
-impl Space {
-    fn new() -> Space {
-        Space {
-            taken: PortSet::new(),
-            users: Table::zeroed(1 << 16),
-            owner: Table::zeroed(1 << 16),
-            count: AtomicU32::new(0),
-        }
-    }
-
-    /// Takes `port` if nobody has it.
-    fn claim(&self, port: u16, inside: Endpoint) -> bool {
-        if !self.taken.insert(port) {
-            return false;
-        }
-        if let (Some(users), Some(owner)) = self.cells(port) {
-            owner.store(pack(inside), SeqCst);
-            users.store(1, SeqCst);
-        }
-        self.count.fetch_add(1, SeqCst);
-        true
-    }
-
-    /// Joins the users of `port`. False if it has none (any more).
-    fn share(&self, port: u16) -> bool {
-        let more = |n: u32| if n > 0 { n.checked_add(1) } else { None };
-        self.cells(port)
-            .0
-            .is_some_and(|u| u.fetch_update(SeqCst, SeqCst, more).is_ok())
-    }
-
-    /// Leaves `port`; the last user frees it.
-    fn leave(&self, port: u16, inside: Endpoint) {
-        let (Some(users), Some(owner)) = self.cells(port) else {
-            return;
-        };
-        // If another endpoint has it, it stays.
-        let _ = owner.compare_exchange(pack(inside), 0, SeqCst, SeqCst);
-        if users.fetch_sub(1, SeqCst) == 1 {
-            self.count.fetch_sub(1, SeqCst);
-            self.taken.remove(port);
-        }
-    }
-
-    fn cells(&self, port: u16) -> (Option<&AtomicU32>, Option<&AtomicU64>) {
-        let i = usize::from(port);
-        (self.users.get(i), self.owner.get(i))
-    }
-}
-
-/// One external port of an inside endpoint, and how many connections hold it.
-struct Hold {
-    external: u16,
-    connections: u32,
-}
-
-/// The external ports of an inside endpoint. The first is its mapping; further ones exist only
-/// where a shared port clashed.
-struct Mapping {
-    first: Hold,
-    further: Vec<Hold>,
-}
-
-impl Mapping {
-    fn new(external: u16) -> Mapping {
-        let connections = 1;
-        Mapping {
-            first: Hold {
-                external,
-                connections,
-            },
-            further: Vec::new(),
-        }
-    }
-
-    fn holds(&mut self) -> impl Iterator<Item = &mut Hold> {
-        std::iter::once(&mut self.first).chain(&mut self.further)
-    }
-
-    /// Lets one connection go. Whether its port lost its last one, and whether all are gone.
-    fn release(&mut self, external: u16) -> (bool, bool) {
-        let Some(i) = self.holds().position(|h| h.external == external) else {
-            return (false, false);
-        };
-        // 0 is the first, i the further one of index i - 1.
-        let Some(hold) = self.holds().nth(i) else {
-            return (false, false);
-        };
-        hold.connections = hold.connections.saturating_sub(1);
-        if hold.connections > 0 {
-            return (false, false);
-        }
-        if i > 0 {
-            self.further.remove(i - 1);
-        } else if self.further.is_empty() {
-            return (true, true);
-        } else {
-            self.first = self.further.remove(0);
-        }
-        (true, false)
-    }
 }
 
 /// What an inside endpoint may be given.
@@ -196,6 +80,7 @@ pub struct Ports {
     udp: Space,
     icmp: Space,
     mappings: DashMap<(Proto, Endpoint), Mapping>,
+    hosts: Quota,
     prf: Prf,
 }
 
@@ -203,12 +88,36 @@ impl Ports {
     /// No port taken. `seed` is the secret of the random choice.
     pub fn new(seed: [u64; 3]) -> Ports {
         Ports {
-            tcp: Space::new(),
-            udp: Space::new(),
-            icmp: Space::new(),
+            tcp: Space::new(0),
+            udp: Space::new(0),
+            icmp: Space::new(0),
             mappings: DashMap::new(),
+            hosts: Quota::new(u32::MAX, Reason::HostPorts),
             prf: Prf::new(seed),
         }
+    }
+
+    /// A UDP port or echo identifier that was given back rests for `rest_ms` before another
+    /// endpoint gets it, as long as there are others (RFC 6888 REQ-8). TCP ports don't: their
+    /// connections are tracked to the end and linger as they are (its exception A).
+    #[must_use]
+    pub fn resting(mut self, rest_ms: u32) -> Ports {
+        (self.udp, self.icmp) = (Space::new(rest_ms), Space::new(rest_ms));
+        self
+    }
+
+    /// No inside address holds more than `per_host` ports, all protocols together (RFC 6888
+    /// REQ-4); `u32::MAX` is no limit.
+    #[must_use]
+    pub fn limited(mut self, per_host: u32) -> Ports {
+        self.hosts = Quota::new(per_host, Reason::HostPorts);
+        self
+    }
+
+    /// Tells the time: ports that have rested for long enough are free from now on.
+    pub fn advance(&self, now: Tick) {
+        self.udp.advance(now);
+        self.icmp.advance(now);
     }
 
     fn space(&self, proto: Proto) -> Result<&Space, Reason> {
@@ -231,8 +140,9 @@ impl Ports {
     /// answer with a release and [`Ports::acquire_overloaded`].
     ///
     /// # Errors
-    /// [`Reason::PortsExhausted`] when no port of the range is free, [`Reason::ProtoUnsupported`]
-    /// for other protocols than TCP, UDP and ICMP.
+    /// [`Reason::PortsExhausted`] when no port of the range is free, [`Reason::HostPorts`] when the
+    /// host has as many as it may, [`Reason::ProtoUnsupported`] for other protocols than TCP, UDP
+    /// and ICMP.
     pub fn acquire(
         &self,
         proto: Proto,
@@ -248,10 +158,11 @@ impl Ports {
                 Ok(hold.external)
             }
             Entry::Vacant(e) => {
-                let external = own
-                    .filter(|p| space.claim(*p, inside))
-                    .or_else(|| self.free_port(proto, space, inside, published))
-                    .ok_or(Reason::PortsExhausted)?;
+                let external = self.charged(inside.0, || {
+                    own.filter(|p| space.claim(*p, inside))
+                        .or_else(|| self.free_port(proto, space, inside, published))
+                        .ok_or(Reason::PortsExhausted)
+                })?;
                 e.insert(Mapping::new(external));
                 Ok(external)
             }
@@ -281,7 +192,9 @@ impl Ports {
                     hold.connections = hold.connections.saturating_add(1);
                     return Ok(hold.external);
                 }
-                let external = self.any_port(proto, space, inside, published, clash)?;
+                let external = self.charged(inside.0, || {
+                    self.any_port(proto, space, inside, published, clash)
+                })?;
                 e.get_mut().further.push(Hold {
                     external,
                     connections: 1,
@@ -289,7 +202,9 @@ impl Ports {
                 Ok(external)
             }
             Entry::Vacant(e) => {
-                let external = self.any_port(proto, space, inside, published, clash)?;
+                let external = self.charged(inside.0, || {
+                    self.any_port(proto, space, inside, published, clash)
+                })?;
                 e.insert(Mapping::new(external));
                 Ok(external)
             }
@@ -307,6 +222,7 @@ impl Ports {
             if port_gone {
                 // Still under the entry's lock: the same endpoint can get the same port at once.
                 space.leave(external, inside);
+                self.hosts.give_back(inside.0);
             }
             mapping_gone
         });
@@ -314,22 +230,36 @@ impl Ports {
 
     /// The inside endpoint that has `external` for itself, or had it first if it is shared now.
     pub fn lookup(&self, proto: Proto, external: u16) -> Option<Endpoint> {
-        let v = self.space(proto).ok()?.cells(external).1?.load(SeqCst);
-        (v != 0).then(|| (Ipv4Addr::from_bits((v >> 16) as u32), v as u16))
+        self.space(proto).ok()?.owner(external)
     }
 
     /// Taken ports by protocol.
     pub fn in_use(&self) -> InUse {
         InUse {
-            tcp: self.tcp.count.load(SeqCst),
-            udp: self.udp.count.load(SeqCst),
-            icmp: self.icmp.count.load(SeqCst),
+            tcp: self.tcp.in_use(),
+            udp: self.udp.in_use(),
+            icmp: self.icmp.in_use(),
         }
     }
 
     /// Inside endpoints that have a mapping.
     pub fn mappings(&self) -> usize {
         self.mappings.len()
+    }
+
+    /// Ports that `host` holds, as far as a limit has them counted.
+    pub fn held_by(&self, host: Ipv4Addr) -> u32 {
+        self.hosts.used(host)
+    }
+
+    /// A port that `get` finds, counted for `host`.
+    fn charged(
+        &self,
+        host: Ipv4Addr,
+        get: impl FnOnce() -> Result<u16, Reason>,
+    ) -> Result<u16, Reason> {
+        self.hosts.take(host)?;
+        get().inspect_err(|_| self.hosts.give_back(host))
     }
 
     /// Claims a free port for `inside`.
@@ -349,18 +279,18 @@ impl Ports {
             return Some(p);
         }
         // The other parity is better than a shared port.
-        [wish.parity, Parity::Any].into_iter().find_map(|parity| {
+        let free = [wish.parity, Parity::Any].into_iter().find_map(|parity| {
             // Another thread may claim what was found; then look again.
             loop {
                 let start = self.prf.draw_port(wish.range.0, wish.range.1);
-                let p = space
-                    .taken
-                    .find_free(published, wish.range, parity, start)?;
+                let p = space.find_free(published, wish.range, parity, start)?;
                 if space.claim(p, inside) {
                     return Some(p);
                 }
             }
-        })
+        });
+        // A port that still rests is better than none.
+        free.or_else(|| space.claim_resting(wish.range, wish.parity, published, inside))
     }
 
     /// A free port that does not clash, else one to share.

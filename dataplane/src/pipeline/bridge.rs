@@ -2,7 +2,7 @@
 
 use crate::base::{PortId, Reason, Role};
 use crate::frame::parse::tcp_flags::{ACK, SYN};
-use crate::frame::{L4, Parsed};
+use crate::frame::{Frame, L4, Parsed};
 use crate::l2::{self, L2};
 use crate::slow::ctx::{Ctx, Verdict};
 
@@ -18,12 +18,17 @@ pub fn learn(c: &mut Ctx<'_>, p: &Parsed, ingress: PortId) {
 
 /// Where a bridged frame goes.
 #[inline]
-pub fn forward(c: &mut Ctx<'_>, p: &Parsed, ingress: PortId) -> Verdict {
+pub fn forward(c: &mut Ctx<'_>, frame: &Frame, p: &Parsed, ingress: PortId) -> Verdict {
     if c.ports.get(ingress).is_none_or(|s| s.role == Role::Uplink) {
         return Verdict::Drop(Reason::NotRouted);
     }
     if c.ports.host() == Some(ingress) {
         count_output(c, p);
+    }
+    if p.dst.is_group()
+        && let Some(v) = c.multicast(frame.bytes(), p, ingress)
+    {
+        return v;
     }
     match l2::decide(&c.sw.fdb, p, ingress, c.now.tick()) {
         // A bridge can't tell the sender: what the next wire can't carry is lost (IEEE 802.1Q

@@ -276,7 +276,7 @@ fn act(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, class: &Class, ingress: P
             {
                 return v;
             }
-            bridge::forward(c, p, ingress)
+            bridge::forward(c, frame, p, ingress)
         }
         Class::Host => {
             bridge::learn(c, p, ingress);

@@ -41,6 +41,7 @@ impl Engine {
         };
         sw.conntrack.epochs.enter(self.worker);
         ctx.neighbours_tick();
+        ctx.groups_tick();
         let lost = sw.frags.expire(now);
         ctx.lose(lost);
         sw.conntrack.epochs.leave(self.worker);
@@ -61,7 +62,11 @@ impl Engine {
                 .neigh
                 .next_deadline()
                 .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
-            [neigh, sw.frags.next_deadline()]
+            let groups = sw
+                .groups
+                .next_deadline()
+                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+            [neigh, groups, sw.frags.next_deadline()]
                 .into_iter()
                 .flatten()
                 .min()

@@ -10,7 +10,7 @@ use crate::conntrack::{state, tcp};
 use crate::flow::record::flags;
 use crate::flow::{FlowKey, RecordId, Zone};
 use crate::frame::L4;
-use crate::frame::parse::tcp_flags::{ACK, SYN};
+use crate::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
 use std::net::Ipv4Addr;
 
 /// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
@@ -49,7 +49,7 @@ impl Ctx<'_> {
                 return Err(Verdict::Drop(Reason::IcmpNoMatch));
             }
             // A policy that needs no port is taken before one is.
-            L4::Tcp if pkt.p.tcp.flags & (SYN | ACK) != SYN => {
+            L4::Tcp if !self.may_open(pkt.p.tcp.flags) => {
                 return Err(Verdict::Drop(Reason::TcpNoConnection));
             }
             _ => {}
@@ -59,6 +59,12 @@ impl Ctx<'_> {
             Zone::Inside => self.plan_from_inside(pkt, &t)?,
         };
         self.install(pkt, &t, &plan)
+    }
+
+    /// Whether a segment can be the first that is seen of a TCP connection.
+    fn may_open(&self, flags: u8) -> bool {
+        let middle = flags & (SYN | FIN | RST | ACK) == ACK;
+        flags & (SYN | ACK) == SYN || (middle && self.sw.cfg.tcp_pickup)
     }
 
     fn plan_from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
@@ -113,7 +119,7 @@ impl Ctx<'_> {
                 dport: m.to_port,
                 ..*t
             };
-            let taken = self.external_port(&to, up.ip, Zone::Inside)?;
+            let taken = self.external_port(pkt, &to, up.ip, Zone::Inside)?;
             return Ok(Plan {
                 out: Tuple {
                     src: up.ip,
@@ -130,7 +136,7 @@ impl Ctx<'_> {
             error::out_of_resources(self, pkt);
             return Err(Verdict::Drop(Reason::ProtoUnsupported));
         }
-        let taken = self.external_port(t, up.ip, Zone::Uplink)?;
+        let taken = self.external_port(pkt, t, up.ip, Zone::Uplink)?;
         Ok(Plan {
             out: Tuple {
                 src: up.ip,
@@ -145,7 +151,13 @@ impl Ctx<'_> {
     }
 
     /// The external port for a source, if its protocol has ports.
-    fn external_port(&self, t: &Tuple, ip: Ipv4Addr, egress: Zone) -> Result<Option<u16>, Verdict> {
+    fn external_port(
+        &mut self,
+        pkt: &Packet<'_>,
+        t: &Tuple,
+        ip: Ipv4Addr,
+        egress: Zone,
+    ) -> Result<Option<u16>, Verdict> {
         if !matches!(t.proto, Proto::TCP | Proto::UDP | Proto::ICMP) {
             return Ok(None);
         }
@@ -161,10 +173,14 @@ impl Ctx<'_> {
                 .find(&FlowKey::new(egress, &reply), self.now.tick())
                 .is_none()
         };
-        self.sw
-            .take_external(t.proto, (t.src, t.sport), free)
-            .map(Some)
-            .map_err(Verdict::Drop)
+        let (inside, now) = ((t.src, t.sport), self.now.tick());
+        match self.sw.take_external(t.proto, inside, now, free) {
+            Ok(port) => Ok(Some(port)),
+            Err(reason) => {
+                error::out_of_resources(self, pkt);
+                Err(Verdict::Drop(reason))
+            }
+        }
     }
 
     fn install(&mut self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) -> Result<Opened, Verdict> {
@@ -186,7 +202,8 @@ impl Ctx<'_> {
                     .bytes()
                     .get(usize::from(p.l4_off)..)
                     .unwrap_or(&[]);
-                tcp::open(r, &p.tcp, Some(tcp::syn_options(header)), false).map(|s| s as u8)
+                let pickup = self.sw.cfg.tcp_pickup;
+                tcp::open(r, &p.tcp, Some(tcp::syn_options(header)), pickup).map(|s| s as u8)
             }
             L4::Udp => Ok(state::UDP),
             L4::EchoRequest => Ok(state::ICMP),

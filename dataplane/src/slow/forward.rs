@@ -93,13 +93,13 @@ impl Ctx<'_> {
             r.generation(dir)
                 .store(generation, std::sync::atomic::Ordering::Release);
         }
-        if dir == Dir::Orig && r.has(flags::SNAT) && pkt.p.has(bits::FRAGMENT) {
-            // Several inside hosts share one external address (RFC 6864 section 5.3): the
-            // identification that the fragment table chose for the datagram stays.
-        } else {
-            pkt.ip_id = None;
-        }
-        self.finish(pkt, out_key.zone(), hop, &f, &new)
+        // Several inside hosts share one external address (RFC 6864 section 5.3). Of a datagram
+        // that came in fragments the identification that the fragment table chose stays; what is
+        // cut here gets one then.
+        let shared = dir == Dir::Orig && r.has(flags::SNAT);
+        let whole = !pkt.p.has(bits::FRAGMENT);
+        pkt.ip_id = pkt.ip_id.filter(|_| shared && !whole);
+        self.finish(pkt, out_key.zone(), hop, &f, &new, shared && whole)
     }
 
     /// Forwards without a connection: between two hosts of the bridge domain that use the gateway
@@ -119,10 +119,11 @@ impl Ctx<'_> {
         }
         pkt.ip_id = None;
         let same = Tuple { ..pkt.tuple };
-        self.finish(pkt, pkt.zone, hop, &f, &same)
+        self.finish(pkt, pkt.zone, hop, &f, &same, false)
     }
 
-    /// MTU, rewrite, and off or into the neighbour's queue.
+    /// MTU, rewrite, and off or into the neighbour's queue. `fresh_ids`: what is cut on the way
+    /// gets identifications of ours.
     fn finish(
         &mut self,
         pkt: &mut Packet<'_>,
@@ -130,6 +131,7 @@ impl Ctx<'_> {
         hop: Hop,
         f: &Forward,
         new: &Tuple,
+        fresh_ids: bool,
     ) -> Verdict {
         let (mtu, src_mac) = match (zone, &self.sw.cfg.uplink) {
             (Zone::Uplink, Some(up)) => (up.mtu, up.mac),
@@ -159,7 +161,7 @@ impl Ctx<'_> {
             rewrite::set_macs(pkt.frame.bytes_mut(), mac, src_mac);
         }
         if too_long {
-            return self.fragmented(pkt, zone, hop, mtu);
+            return self.fragmented(pkt, zone, hop, mtu, fresh_ids.then_some(new));
         }
         match hop {
             Hop::To(port, ..) => Verdict::To(port),
@@ -203,7 +205,14 @@ impl Ctx<'_> {
     }
 
     /// Cuts an already rewritten packet to the egress MTU (RFC 791 section 3.2).
-    fn fragmented(&mut self, pkt: &mut Packet<'_>, zone: Zone, hop: Hop, mtu: u16) -> Verdict {
+    fn fragmented(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        zone: Zone,
+        hop: Hop,
+        mtu: u16,
+        fresh_ids: Option<&Tuple>,
+    ) -> Verdict {
         // A superframe becomes its segments first, each finished, since a fragment's checksum
         // can't be left to others.
         let mut whole: Vec<Frame> = Vec::new();
@@ -221,6 +230,10 @@ impl Ctx<'_> {
         }
         let mut parts: Vec<Frame> = Vec::new();
         for one in &mut whole {
+            if let Some(t) = fresh_ids {
+                let id = self.sw.frags.ip_id(t.dst, t.proto);
+                rewrite::set_ip_id(one.bytes_mut(), &pkt.p, id);
+            }
             if emit::fragment_any(one, mtu, &mut parts).is_err() {
                 return Verdict::Drop(Reason::SegmentFailed);
             }

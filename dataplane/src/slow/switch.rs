@@ -9,8 +9,8 @@ use crate::base::{
 };
 use crate::conntrack::Conntrack;
 use crate::flow::record::flags;
-use crate::flow::{FlowKey, Generation, Record, RecordId, Zone};
-use crate::l2::Fdb;
+use crate::flow::{Dir, FlowKey, Generation, Record, RecordId, Zone};
+use crate::l2::{Fdb, Groups};
 use crate::nat::frag::FragTable;
 use crate::nat::ports::Ports;
 use crate::nat::{ChainCounters, Publication, PublishError, Rules};
@@ -35,6 +35,8 @@ pub struct Switch {
     pub external: Ports,
     /// MAC to port.
     pub fdb: Fdb,
+    /// Multicast group to ports.
+    pub groups: Groups,
     /// Address to MAC.
     pub neigh: Neighbours,
     /// Fragmented packets under way.
@@ -66,9 +68,12 @@ impl Switch {
             conntrack: Conntrack::new(cfg.limits, &cfg.timeouts, keyed(1), workers),
             rules: Rules::new(),
             chains: ChainCounters::default(),
-            external: Ports::new(cfg.hash_key),
+            external: Ports::new(cfg.hash_key)
+                .resting(crate::base::time::millis_u32(cfg.timeouts.port_rest))
+                .limited(cfg.limits.ports_per_host),
             fdb: Fdb::new(cfg.limits.fdb as usize, keyed(3), fdb_age)
                 .sharing(Arc::clone(&generation)),
+            groups: Groups::new(cfg.limits.memberships),
             neigh: Neighbours::new(
                 cfg.limits.neighbours as usize,
                 crate::base::time::millis_u32(cfg.timeouts.neigh),
@@ -176,6 +181,7 @@ impl Switch {
         let spec = t.remove(id)?;
         self.ports.store(Arc::new(t));
         self.fdb.forget_port(id);
+        self.groups.forget_port(id);
         if let Some(ip) = spec.ip {
             self.lose(self.neigh.forget(Zone::Inside, ip));
         }
@@ -257,13 +263,16 @@ impl Switch {
     /// says that the translated tuple is not in use.
     ///
     /// # Errors
-    /// [`Reason::PortsExhausted`].
+    /// [`Reason::PortsExhausted`]; [`Reason::HostPorts`] when the host has as many as it may and
+    /// none of a closed connection.
     pub fn take_external(
         &self,
         proto: Proto,
         inside: (Ipv4Addr, u16),
+        now: Tick,
         free: impl Fn(u16) -> bool,
     ) -> Result<u16, Reason> {
+        self.external.advance(now);
         let published = self.rules.published_ports(proto);
         // A container that speaks from a published port is known outside by its public number.
         let own = self
@@ -278,6 +287,7 @@ impl Switch {
                     break;
                 }
                 Err(Reason::PortsExhausted) if proto == Proto::TCP && self.reuse_closed() => {}
+                Err(Reason::HostPorts) if self.reuse_closed_of(inside.0) => {}
                 Err(Reason::PortsExhausted) => break,
                 Err(other) => return Err(other),
             }
@@ -306,18 +316,38 @@ impl Switch {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop_front();
-            let Some((id, incarnation)) = next else {
+            let Some(next) = next else {
                 return false;
             };
-            if let Some(r) = self.conntrack.slab.get(id)
-                && r.incarnation.load(Relaxed) == incarnation
-                && r.has(flags::LIVE)
-                && crate::conntrack::state::is_closed(r.state.load(Relaxed))
-                && self.forget(id)
-            {
+            if self.closed(next).is_some() && self.forget(next.0) {
                 return true;
             }
         }
+    }
+
+    /// The same for one inside host, which fills its own quota: looks at the oldest few, among
+    /// which most are its own then.
+    fn reuse_closed_of(&self, host: Ipv4Addr) -> bool {
+        const LOOK: usize = 256;
+        let mut q = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        let its = |e: &(RecordId, u32)| {
+            self.closed(*e)
+                .is_some_and(|r| r.key(Dir::Orig).tuple().src == host)
+        };
+        let found = q.iter().take(LOOK).position(its);
+        let Some((id, _)) = found.and_then(|i| q.remove(i)) else {
+            return false;
+        };
+        drop(q);
+        self.forget(id)
+    }
+
+    fn closed(&self, (id, incarnation): (RecordId, u32)) -> Option<&Record> {
+        self.conntrack.slab.get(id).filter(|r| {
+            r.incarnation.load(Relaxed) == incarnation
+                && r.has(flags::LIVE)
+                && crate::conntrack::state::is_closed(r.state.load(Relaxed))
+        })
     }
 
     /// The number under which decisions are stamped now: it changes with every change of rules,

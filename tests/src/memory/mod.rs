@@ -8,6 +8,7 @@ pub mod model;
 pub mod net;
 pub mod odd;
 pub mod packet;
+pub mod scenes;
 
 use check::Seen;
 use dataplane::base::{

@@ -7,6 +7,7 @@
 mod arp;
 mod fragment;
 mod icmp;
+mod igmp;
 mod options;
 mod reset;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use crate::frame::parse::icmp_checksum_ok;
 pub use arp::{arp_announcement, arp_reply, arp_request};
 pub use fragment::{fragment, fragment_any};
 pub use icmp::{IcmpError, echo_reply, icmp_error, may_answer_with_error};
+pub use igmp::{group_mac, igmp_query};
 pub use options::check_options;
 pub use reset::tcp_reset;
 

@@ -1,0 +1,218 @@
+//! The external ports of one protocol: who has which, and which rest.
+//!
+//! A port that its last user gave back may rest (RFC 6888 REQ-8): it stays in the set of taken
+//! ports, so that nobody finds it, and only who had it gets it back at once. What still comes from
+//! outside for the old mapping then doesn't reach another host.
+
+use super::ports::Endpoint;
+use super::portset::{Parity, PortSet};
+use crate::base::Tick;
+use crate::base::mem::Table;
+use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Marks an owner that has the port now; without it, it is who had it last.
+const PRESENT: u64 = 1 << 48;
+
+/// How many resting ports are looked at for one of the wanted range and parity.
+const LOOK: usize = 1_024;
+
+pub(super) struct Space {
+    taken: PortSet,
+    /// Mappings that use each port: above 1 only when it is shared.
+    users: Table<AtomicU32>,
+    /// The inside endpoint that took the port for itself: [`PRESENT`], address, port. 0: nobody
+    /// ever did.
+    owner: Table<AtomicU64>,
+    count: AtomicU32,
+    rest_ms: u32,
+    rest: Mutex<Rest>,
+}
+
+/// Ports that rest. Each is in `queue` at most once, so both are bounded by the number of ports.
+#[derive(Default)]
+struct Rest {
+    /// Given back since the time was last told.
+    fresh: Vec<u16>,
+    /// About in the order in which they were given back, with the time of that.
+    queue: VecDeque<(u16, Tick)>,
+    /// Those in `queue`: since when they rest; `None` when they were taken again.
+    since: HashMap<u16, Option<Tick>>,
+}
+
+fn pack((ip, port): Endpoint) -> u64 {
+    u64::from(ip.to_bits()) << 16 | u64::from(port)
+}
+
+impl Space {
+    /// All ports free. They rest for `rest_ms`; 0: not at all.
+    pub(super) fn new(rest_ms: u32) -> Space {
+        Space {
+            taken: PortSet::new(),
+            users: Table::zeroed(1 << 16),
+            owner: Table::zeroed(1 << 16),
+            count: AtomicU32::new(0),
+            rest_ms,
+            rest: Mutex::default(),
+        }
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `port` if nobody has it; one that rests only for the endpoint that had it.
+    pub(super) fn claim(&self, port: u16, inside: Endpoint) -> bool {
+        if !self.taken.insert(port) && !self.resume(port, inside) {
+            return false;
+        }
+        self.settle(port, inside);
+        true
+    }
+
+    fn resume(&self, port: u16, inside: Endpoint) -> bool {
+        let had_it = |o: &AtomicU64| o.load(SeqCst) == pack(inside);
+        self.rest_ms > 0 && self.cells(port).1.is_some_and(had_it) && self.rest().take(port)
+    }
+
+    fn settle(&self, port: u16, inside: Endpoint) {
+        if let (Some(users), Some(owner)) = self.cells(port) {
+            owner.store(PRESENT | pack(inside), SeqCst);
+            users.store(1, SeqCst);
+        }
+        self.count.fetch_add(1, SeqCst);
+    }
+
+    /// Takes the port of a range that has rested longest, of this parity if there is one.
+    pub(super) fn claim_resting(
+        &self,
+        range: (u16, u16),
+        parity: Parity,
+        published: &PortSet,
+        inside: Endpoint,
+    ) -> Option<u16> {
+        let port = {
+            let mut rest = self.rest();
+            let fits = |p: u16| (range.0..=range.1).contains(&p) && !published.contains(p);
+            let port = rest
+                .oldest(|p| fits(p) && (parity == Parity::Any || parity == Parity::of(p)))
+                .or_else(|| rest.oldest(fits))?;
+            rest.take(port);
+            port
+        };
+        self.settle(port, inside);
+        Some(port)
+    }
+
+    /// Joins the users of `port`. False if it has none (any more).
+    pub(super) fn share(&self, port: u16) -> bool {
+        let more = |n: u32| if n > 0 { n.checked_add(1) } else { None };
+        self.cells(port)
+            .0
+            .is_some_and(|u| u.fetch_update(SeqCst, SeqCst, more).is_ok())
+    }
+
+    /// Leaves `port`; the last user frees it.
+    pub(super) fn leave(&self, port: u16, inside: Endpoint) {
+        let (Some(users), Some(owner)) = self.cells(port) else {
+            return;
+        };
+        // If another endpoint has it, it stays.
+        let me = pack(inside);
+        let _ = owner.compare_exchange(PRESENT | me, me, SeqCst, SeqCst);
+        if users.fetch_sub(1, SeqCst) == 1 {
+            self.count.fetch_sub(1, SeqCst);
+            if self.rest_ms > 0 {
+                self.rest().fresh.push(port);
+            } else {
+                self.taken.remove(port);
+            }
+        }
+    }
+
+    /// Frees the ports that have rested for long enough at `now`. Costs what ends.
+    pub(super) fn advance(&self, now: Tick) {
+        if self.rest_ms == 0 {
+            return;
+        }
+        let mut rest = self.rest();
+        rest.stamp(now);
+        while let Some((port, at)) = rest.queue.front().copied() {
+            match rest.since.get(&port).copied().flatten() {
+                Some(since) if now.since(since) < self.rest_ms => {
+                    if since == at {
+                        return;
+                    }
+                    // Taken and given back once more: its time began again.
+                    rest.queue.pop_front();
+                    rest.queue.push_back((port, since));
+                    continue;
+                }
+                Some(_) => self.taken.remove(port),
+                None => {}
+            }
+            rest.queue.pop_front();
+            rest.since.remove(&port);
+        }
+    }
+
+    /// See [`PortSet::find_free`].
+    pub(super) fn find_free(
+        &self,
+        published: &PortSet,
+        range: (u16, u16),
+        parity: Parity,
+        start: u16,
+    ) -> Option<u16> {
+        self.taken.find_free(published, range, parity, start)
+    }
+
+    /// The inside endpoint that has `port` for itself, or had it first if it is shared now.
+    pub(super) fn owner(&self, port: u16) -> Option<Endpoint> {
+        let v = self.cells(port).1?.load(SeqCst);
+        (v & PRESENT != 0).then(|| (Ipv4Addr::from_bits((v >> 16) as u32), v as u16))
+    }
+
+    /// Ports that somebody has.
+    pub(super) fn in_use(&self) -> u32 {
+        self.count.load(SeqCst)
+    }
+
+    fn cells(&self, port: u16) -> (Option<&AtomicU32>, Option<&AtomicU64>) {
+        let i = usize::from(port);
+        (self.users.get(i), self.owner.get(i))
+    }
+}
+
+impl Rest {
+    /// Gives those that came since the last call their time, which is at least the true one.
+    fn stamp(&mut self, now: Tick) {
+        for port in std::mem::take(&mut self.fresh) {
+            if self.since.insert(port, Some(now)).is_none() {
+                self.queue.push_back((port, now));
+            }
+        }
+    }
+
+    /// Ends the rest of `port`. False if it doesn't rest.
+    fn take(&mut self, port: u16) -> bool {
+        if let Some(i) = self.fresh.iter().position(|p| *p == port) {
+            self.fresh.swap_remove(i);
+            return true;
+        }
+        self.since.get_mut(&port).and_then(Option::take).is_some()
+    }
+
+    fn oldest(&self, fits: impl Fn(u16) -> bool) -> Option<u16> {
+        let rests = |p: &u16| self.since.get(p).is_some_and(Option::is_some);
+        let queued = self.queue.iter().map(|(p, _)| *p).filter(rests);
+        let mut all = queued.chain(self.fresh.iter().copied()).take(LOOK);
+        all.find(|p| fits(*p))
+    }
+}
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+mod tests;

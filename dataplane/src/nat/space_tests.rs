@@ -1,0 +1,80 @@
+use super::*;
+
+const A: Endpoint = (Ipv4Addr::new(10, 0, 0, 2), 7);
+const B: Endpoint = (Ipv4Addr::new(10, 0, 0, 3), 7);
+const ALL: (u16, u16) = (0, u16::MAX);
+
+fn free(s: &Space, port: u16) -> bool {
+    !s.taken.contains(port)
+}
+
+#[test]
+fn a_port_rests_for_all_but_the_one_who_had_it() {
+    let s = Space::new(1_000);
+    let none = PortSet::new();
+    s.advance(Tick(5));
+    assert!(s.claim(9, A) && !s.claim(9, B));
+    assert_eq!(s.owner(9), Some(A));
+    s.leave(9, A);
+    assert_eq!((s.owner(9), s.in_use()), (None, 0));
+    assert!(!s.claim(9, B) && !s.share(9));
+    assert!(s.claim(9, A), "at once");
+    s.leave(9, A);
+    s.advance(Tick(10));
+    s.advance(Tick(1_009));
+    assert!(!s.claim(9, B));
+    s.advance(Tick(1_010));
+    assert!(s.claim(9, B));
+    assert_ne!(s.find_free(&none, ALL, Parity::Any, 9), Some(9));
+}
+
+#[test]
+fn a_port_that_comes_and_goes_is_queued_once_and_rests_from_the_last_time() {
+    let s = Space::new(1_000);
+    for t in 0..5_000u32 {
+        s.advance(Tick(t));
+        assert!(s.claim(9, A));
+        s.leave(9, A);
+        let rest = s.rest();
+        assert!(rest.queue.len() + rest.fresh.len() <= 2, "{t}");
+    }
+    s.advance(Tick(5_000));
+    s.advance(Tick(5_999));
+    assert!(!free(&s, 9));
+    s.advance(Tick(6_000));
+    assert!(free(&s, 9));
+    let rest = s.rest();
+    assert!(rest.queue.is_empty() && rest.since.is_empty() && rest.fresh.is_empty());
+}
+
+#[test]
+fn when_all_rest_the_one_that_rested_longest_is_given() {
+    let s = Space::new(1_000);
+    let published = PortSet::new();
+    published.insert_range(4, 4);
+    for p in [6, 3, 4, 8, 5] {
+        assert!(s.claim(p, A));
+    }
+    for (t, p) in [(1, 3), (2, 6), (3, 4), (4, 8), (5, 5)] {
+        s.leave(p, A);
+        s.advance(Tick(t));
+    }
+    let take = |range, parity| s.claim_resting(range, parity, &published, B);
+    assert_eq!(take((4, 9), Parity::Any), Some(6));
+    assert_eq!(take((1, 9), Parity::Even), Some(8), "not a published one");
+    assert_eq!(take((1, 9), Parity::Even), Some(3), "parity is a wish");
+    assert_eq!(take((1, 4), Parity::Any), None);
+    assert_eq!(take(ALL, Parity::Any), Some(5));
+    assert_eq!(s.owner(5), Some(B));
+    // What was taken out of its rest stays taken when that would have ended.
+    s.advance(Tick(5_000));
+    assert!(!free(&s, 6) && free(&s, 4));
+}
+
+#[test]
+fn without_rest_a_port_is_free_at_once() {
+    let s = Space::new(0);
+    assert!(s.claim(9, A));
+    s.leave(9, A);
+    assert!(s.claim(9, B));
+}
