@@ -1,0 +1,50 @@
+//! The differences from Linux that we mean. Each has a name, a matcher as narrow as can be, and
+//! the reason; `dataplane/LINUX-DIFFERENCES.md` has the same names, and a test compares them.
+
+use super::run::Case;
+
+/// What becomes of the sequence behind a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// Both sides are in the same state: it goes on.
+    GoesOn,
+    /// They may not be.
+    Ends,
+}
+
+/// A difference that we mean.
+pub struct Difference {
+    /// Its name.
+    pub name: &'static str,
+    /// Why.
+    pub why: &'static str,
+    /// What becomes of the sequence.
+    pub after: After,
+    /// Whether this is it.
+    pub is: fn(&Case<'_>) -> bool,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Met {
+    /// The same came out.
+    Same,
+    /// A difference that we mean.
+    Known(&'static str, After),
+    /// One that we don't.
+    Unexplained,
+}
+
+/// All of them.
+pub const KNOWN: &[Difference] = &[];
+
+/// Judges a step.
+pub fn judge(case: &Case<'_>) -> Met {
+    if case.switch == case.kernel {
+        return Met::Same;
+    }
+    match KNOWN.iter().find(|d| (d.is)(case)) {
+        Some(d) => Met::Known(d.name, d.after),
+        None => Met::Unexplained,
+    }
+}
