@@ -80,12 +80,17 @@ impl Ctx<'_> {
         if let Some(v) = self.echo(pkt, Local::Uplink) {
             return v;
         }
-        if pkt.p.ttl <= 1 {
+        if pkt.p.ttl <= 1 && !self.ends_here(pkt) {
             error::time_exceeded(self, pkt);
             return Verdict::Drop(Reason::TtlExceeded);
         }
+        let between_neighbours = pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst);
         if super::icmp::is_error(&pkt.p) {
-            return self.icmp_error(pkt);
+            return match between_neighbours {
+                // Neither is what it is about tracked.
+                true => self.untracked(pkt),
+                false => self.icmp_error(pkt),
+            };
         }
         let key = FlowKey::new(pkt.zone, &pkt.tuple);
         // A record that another worker makes at this moment is found at the second look.
@@ -96,7 +101,7 @@ impl Ctx<'_> {
                     None => continue,
                 }
             }
-            if pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst) {
+            if between_neighbours {
                 return self.untracked(pkt);
             }
             if pkt.p.has(bits::LATER_FRAGMENT) {
@@ -113,6 +118,17 @@ impl Ctx<'_> {
             }
         }
         Verdict::Drop(Reason::NatClash)
+    }
+
+    /// Whether a packet to the uplink's address goes no further: no connection translates it and
+    /// it opens none. Its time to live does not matter then (RFC 1812 section 5.3.1).
+    fn ends_here(&self, pkt: &Packet<'_>) -> bool {
+        let t = &pkt.tuple;
+        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
+        let key = FlowKey::new(pkt.zone, t);
+        let tracked = || self.sw.conntrack.find(&key, self.now.tick()).is_some();
+        let opens = pkt.p.l4 != L4::Tcp || pkt.p.tcp.flags & (SYN | ACK) == SYN;
+        Some(t.dst) == own && !tracked() && !(opens && self.published(t).is_some())
     }
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.
@@ -140,7 +156,7 @@ impl Ctx<'_> {
                     zone,
                     ip_id: None,
                 };
-                error::port_unreachable(self, &pkt);
+                error::closed_port(self, &pkt);
                 Verdict::Drop(Reason::NotRouted)
             }
         }
