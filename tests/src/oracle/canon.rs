@@ -8,6 +8,9 @@
 //!   (RFC 6864 section 5.3);
 //! * in ICMP errors and replies that a router makes itself: identification, don't-fragment, and
 //!   how much is quoted beyond the eight bytes of RFC 792;
+//! * which of its own addresses a router has as source of an error that it makes: the kernel takes
+//!   that which the packet was sent to when it belongs to a translated connection, the switch that
+//!   of the interface (RFC 1812 section 4.3.2.4);
 //! * link-layer padding behind an IPv4 packet.
 
 use super::Out;
@@ -95,6 +98,7 @@ fn one(o: &mut Out, names: Names, speaks: Speaks, was_cut: bool) {
         b[20] &= !0x40;
     }
     if error && by_router {
+        b[26..30].copy_from_slice(&UP.octets());
         let inner = usize::from(b.get(l4 + 8).map_or(0, |v| v & 15)) * 4;
         put16(b, 16, 0);
         b.truncate(l4 + 8 + inner + 8);

@@ -83,6 +83,8 @@ fn flow(d: &mut Draw) -> Flow {
             _ => Way::ToGateway,
         }
     };
+    // All else to the gateway is the host's own, and never the switch's to answer.
+    let kind = if way == Way::ToGateway { Kind::Echo } else { kind };
     Flow {
         kind,
         client,

@@ -32,7 +32,7 @@ const MARK_PORTS: (u16, u16) = (64_999, 64_998);
 const PATIENCE: usize = 200_000;
 
 /// What is set in the namespace, and why.
-const SETTINGS: [(&str, &str); 17] = [
+const SETTINGS: [(&str, &str); 19] = [
     ("net/ipv4/ip_forward", "1"),
     // Segments that open nothing are refused, as by the switch.
     ("net/netfilter/nf_conntrack_tcp_loose", "0"),
@@ -53,6 +53,9 @@ const SETTINGS: [(&str, &str); 17] = [
     ("net/ipv4/conf/all/arp_ignore", "1"),
     // What an ICMP error says about the path would outlive its sequence.
     ("net/ipv4/route/mtu_expires", "0"),
+    // Unfinished datagrams of a sequence are gone when their identification comes again.
+    ("net/ipv4/ipfrag_time", "2"),
+    ("net/ipv4/ipfrag_max_dist", "0"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
 ];
@@ -96,7 +99,7 @@ impl Kernel {
             std::fs::write(format!("/proc/sys/{name}"), value).map_err(|e| format!("{name}: {e}"))
         };
         // Before there are interfaces, so that none comes up with an IPv6 address.
-        netns.run(|| SETTINGS[15..].iter().try_for_each(set))??;
+        netns.run(|| SETTINGS[17..].iter().try_for_each(set))??;
         nl.create_bridge("br0")?;
         let bridge = interface(&mut nl, "br0")?;
         let tap = |name: &str| -> Result<TapQueue> {
@@ -214,6 +217,7 @@ impl Kernel {
                     match is_mark(bytes) {
                         true => marked = true,
                         false if marked => return Err("a frame behind the mark".into()),
+                        false if is_own_affair(bytes) => {}
                         false => out.push(Out::new(port, bytes)),
                     }
                 }
@@ -249,6 +253,17 @@ fn is_mark(bytes: &[u8]) -> bool {
     let at = |i: usize| bytes.get(i..i + 2).unwrap_or(&[]);
     let udp = bytes.get(23) == Some(&Proto::UDP.0);
     at(12) == MARK.to_be_bytes() || (udp && at(36) == MARK_PORTS.1.to_be_bytes())
+}
+
+/// What the kernel says when it pleases: IGMP reports, and that a datagram for itself stayed
+/// incomplete (ICMP 11/1) some seconds ago.
+fn is_own_affair(bytes: &[u8]) -> bool {
+    let own = |ip: Ipv4Addr| bytes.get(26..30) == Some(&ip.octets());
+    match bytes.get(23).copied().map(Proto) {
+        Some(Proto::IGMP) => own(GW) || own(UP),
+        Some(Proto::ICMP) => (own(GW) || own(UP)) && bytes.get(34..36) == Some(&[11, 1]),
+        _ => false,
+    }
 }
 
 /// Whether an error means that this user may make no namespace.

@@ -21,8 +21,10 @@ pub mod kernel;
 pub mod known;
 mod netfilter;
 mod rules;
+pub mod report;
 pub mod run;
 pub mod sequence;
+pub mod shrink;
 pub mod switch;
 
 use crate::memory::{APP, DB, PEER, WEB};

@@ -47,6 +47,8 @@ pub struct Outcome {
     pub ended: bool,
     /// The first difference that nobody explains, in words.
     pub unexplained: Option<String>,
+    /// What kind of difference that is: who let something through, and why the switch did not.
+    pub kind: String,
 }
 
 /// The kernel, and how many sequences ran. Identifications never come again soon, since the
@@ -141,6 +143,7 @@ impl Runner {
                     "step {at} with two workers: {step:?}\n{}",
                     told(&inputs[0], &outs, &switches)
                 ));
+                outcome.kind = "two workers".into();
                 return Ok(outcome);
             }
             match known::judge(&case) {
@@ -153,6 +156,10 @@ impl Runner {
                     }
                 }
                 Met::Unexplained => {
+                    let ports = |out: &[Out]| out.iter().map(|o| o.port).collect::<Vec<_>>();
+                    let (k, w) = (ports(case.kernel), ports(case.switch));
+                    let step = step_kind(step);
+                    outcome.kind = format!("{step} kernel {k:?} switch {w:?} {dropped:?}");
                     outcome.unexplained = Some(format!(
                         "step {at}: {step:?}\n{}",
                         told(&inputs[0], &outs, &switches)
@@ -188,6 +195,16 @@ impl Runner {
             }
         }
         Ok(())
+    }
+}
+
+fn step_kind(step: &Step) -> String {
+    match step {
+        Step::Say(_, _, said, form) => format!("{:?} {:?}", said.segment, form),
+        Step::Error(_, e) => format!("error {:?} damage {}", e.what, e.damage),
+        Step::Again(how) => format!("{how:?}"),
+        Step::Stray(..) => "stray".into(),
+        _ => "frame".into(),
     }
 }
 

@@ -290,3 +290,21 @@ pub enum Step {
     /// A frame as it is.
     Frame(Wire),
 }
+
+impl std::fmt::Display for Sequence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "published {:?}", self.published)?;
+        for (n, flow) in self.flows.iter().enumerate() {
+            writeln!(f, "  flow {n}: {flow:?}")?;
+        }
+        for (n, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Say(flow, by, said, form) if *form == Form::PLAIN => {
+                    writeln!(f, "  step {n}: Say({flow}, {by}, {said:?}, Form::PLAIN)")?;
+                }
+                _ => writeln!(f, "  step {n}: {step:?}")?,
+            }
+        }
+        Ok(())
+    }
+}
