@@ -50,7 +50,7 @@ fn put16(b: &mut [u8], at: usize, v: u16) {
 }
 
 /// Whether the frame is IPv4 with a header that can be read.
-fn ipv4_header(b: &[u8]) -> Option<usize> {
+pub(super) fn ipv4_header(b: &[u8]) -> Option<usize> {
     let header = usize::from(b.get(14)? & 15) * 4;
     let total = usize::from(be16(b, 16));
     let good = be16(b, 12) == 0x0800 && header >= 20 && total >= header && b.len() >= 14 + total;
@@ -141,7 +141,7 @@ fn rename(b: &mut [u8], l3: usize, names: Names) {
 
 /// Datagrams instead of fragments, in the order in which they were completed; whether each was
 /// cut.
-fn assembled(out: &[Out]) -> Vec<(Out, bool)> {
+pub(super) fn assembled(out: &[Out]) -> Vec<(Out, bool)> {
     let mut all = Vec::new();
     let mut open: Vec<(Vec<u8>, Vec<&Out>)> = Vec::new();
     for o in out {

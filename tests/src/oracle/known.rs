@@ -1,6 +1,9 @@
 //! The differences from Linux that we mean. Each has a name, a matcher as narrow as can be, and
 //! the reason; `dataplane/LINUX-DIFFERENCES.md` has the same names, and a test compares them.
 
+mod packets;
+mod segments;
+
 use super::run::Case;
 
 /// What becomes of the sequence behind a difference.
@@ -36,14 +39,16 @@ pub enum Met {
 }
 
 /// All of them.
-pub const KNOWN: &[Difference] = &[];
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    packets::KNOWN.iter().chain(segments::KNOWN)
+}
 
 /// Judges a step.
 pub fn judge(case: &Case<'_>) -> Met {
     if case.switch == case.kernel {
         return Met::Same;
     }
-    match KNOWN.iter().find(|d| (d.is)(case)) {
+    match all().find(|d| (d.is)(case)) {
         Some(d) => Met::Known(d.name, d.after),
         None => Met::Unexplained,
     }

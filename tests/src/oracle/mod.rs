@@ -16,6 +16,7 @@
 pub mod build;
 pub mod canon;
 mod conntrack;
+pub mod facts;
 pub mod generate;
 pub mod kernel;
 pub mod known;

@@ -1,0 +1,124 @@
+//! What matchers of known differences ask about frames.
+
+use super::canon::{assembled, ipv4_header};
+use super::run::Case;
+use super::{Out, Wire};
+use crate::memory::packet::{naive_sum, pseudo};
+use crate::memory::{GW, UP};
+use dataplane::base::Proto;
+use dataplane::frame::VnetHdr;
+use std::net::Ipv4Addr;
+
+/// The datagrams that went in, put together where they came in fragments.
+pub fn datagrams(wires: &[Wire]) -> Vec<Out> {
+    let outs: Vec<Out> = wires.iter().map(|w| Out::new(w.port, &w.bytes)).collect();
+    assembled(&outs).into_iter().map(|d| d.0).collect()
+}
+
+/// Whether anything came in fragments.
+pub fn in_fragments(case: &Case<'_>) -> bool {
+    case.wires.iter().any(|w| fragment(&w.bytes))
+}
+
+fn fragment(b: &[u8]) -> bool {
+    ipv4_header(b).is_some() && (b[20] & 0x3f != 0 || b[21] != 0)
+}
+
+/// The TCP, UDP or ICMP message of a whole IPv4 packet.
+pub fn message(b: &[u8]) -> Option<(Proto, &[u8])> {
+    let header = ipv4_header(b)?;
+    let total = usize::from(u16::from_be_bytes([b[16], b[17]]));
+    (!fragment(b)).then_some((Proto(b[23]), b.get(14 + header..14 + total)?))
+}
+
+/// Whether the checksum above IP is wrong, where there is one.
+pub fn wrong_checksum(b: &[u8]) -> bool {
+    let Some((proto, l4)) = message(b) else {
+        return false;
+    };
+    let ip = |at: usize| Ipv4Addr::new(b[at], b[at + 1], b[at + 2], b[at + 3]);
+    let pseudo = pseudo(ip(26), ip(30), proto, l4.len());
+    match proto {
+        Proto::UDP if l4.get(6..8) == Some(&[0, 0]) => false,
+        Proto::TCP | Proto::UDP => naive_sum(&[&pseudo, l4]) != 0xffff,
+        Proto::ICMP => naive_sum(&[l4]) != 0xffff,
+        _ => false,
+    }
+}
+
+/// Whether something went in whose checksum above IP is wrong and meant to be right.
+pub fn wrong_checksum_in(case: &Case<'_>) -> bool {
+    let left_to_others = case.wires.iter().any(|w| w.hdr != VnetHdr::PLAIN);
+    !left_to_others && datagrams(case.wires).iter().any(|d| wrong_checksum(&d.bytes))
+}
+
+/// Whether something with IP options went in.
+pub fn options_in(case: &Case<'_>) -> bool {
+    case.wires
+        .iter()
+        .any(|w| ipv4_header(&w.bytes).is_some_and(|h| h > 20))
+}
+
+/// Type and code, if this is an ICMP error that the router made.
+pub fn own_error(o: &Out) -> Option<(u8, u8)> {
+    let b = &o.bytes;
+    let own = b.get(26..30)? == UP.octets() || b.get(26..30)? == GW.octets();
+    let header = usize::from(b[14] & 15) * 4;
+    let icmp = b[23] == Proto::ICMP.0 && own;
+    let kind = *b.get(14 + header)?;
+    (icmp && matches!(kind, 3 | 11 | 12)).then_some((kind, *b.get(15 + header)?))
+}
+
+/// Whether the kernel said nothing but one error of its own, of this kind.
+pub fn kernel_only_says(case: &Case<'_>, what: (u8, u8)) -> bool {
+    matches!(case.kernel, [o] if own_error(o) == Some(what))
+}
+
+/// Whether both gave the same when `blank` was done to each frame.
+pub fn same_but(case: &Case<'_>, blank: impl Fn(&mut Out)) -> bool {
+    let blanked = |all: &[Out]| {
+        let mut all = all.to_vec();
+        all.iter_mut().for_each(&blank);
+        all
+    };
+    blanked(case.switch) == blanked(case.kernel)
+}
+
+/// Takes the options out of the IPv4 header, and of the one quoted in an error of the router's.
+pub fn without_options(o: &mut Out) {
+    let quotes = own_error(o).is_some();
+    strip(&mut o.bytes, 14);
+    if quotes {
+        o.bytes[36..38].fill(0);
+        strip(&mut o.bytes, 14 + 20 + 8);
+    }
+}
+
+fn strip(b: &mut Vec<u8>, l3: usize) {
+    let header = usize::from(b.get(l3).map_or(0, |v| v & 15)) * 4;
+    if header > 20 && b.len() >= l3 + header {
+        b.drain(l3 + 20..l3 + header);
+    }
+    if b.len() >= l3 + 20 {
+        b[l3] = 0x45;
+        b[l3 + 2..l3 + 4].fill(0);
+        b[l3 + 10..l3 + 12].fill(0);
+    }
+}
+
+/// Blanks what of a packet's length and place in its datagram an error of the router's quotes.
+pub fn without_quoted_length(o: &mut Out) {
+    if own_error(o).is_some() && o.bytes.len() >= 62 {
+        o.bytes[36..38].fill(0);
+        for at in [44, 45, 48, 49, 52, 53] {
+            o.bytes[at] = 0;
+        }
+    }
+}
+
+/// Blanks the ECN bits of errors of the router's.
+pub fn without_ecn(o: &mut Out) {
+    if own_error(o).is_some() {
+        o.bytes[15] &= !3;
+    }
+}

@@ -1,0 +1,6 @@
+//! Differences about TCP segments.
+
+use super::Difference;
+
+/// The list.
+pub const KNOWN: &[Difference] = &[];
