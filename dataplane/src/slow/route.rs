@@ -45,6 +45,13 @@ impl Ctx<'_> {
         if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
             // A fragmented request is the host's to put together and answer.
             let whole = pkt.p.l4_error.is_none() && !pkt.p.has(bits::FRAGMENT);
+            if whole
+                && pkt.p.l4 == L4::EchoRequest
+                && pkt.p.has(bits::OPTIONS)
+                && let Err(reason) = emit::check_options(pkt.frame.bytes(), p)
+            {
+                return Verdict::Drop(reason);
+            }
             return match whole.then(|| self.echo(&mut pkt, Local::Gateway)).flatten() {
                 Some(v) => v,
                 None => self.to_host(pkt.frame, p, ingress),
@@ -110,7 +117,12 @@ impl Ctx<'_> {
             match self.connect(pkt) {
                 Ok(Opened::Fresh(id)) => {
                     if let Some(r) = self.sw.conntrack.slab.get(id) {
-                        return self.forward(pkt, r, Dir::Orig);
+                        let v = self.forward(pkt, r, Dir::Orig);
+                        // What goes nowhere opens nothing for answers to come in by.
+                        if matches!(v, Verdict::Drop(_)) {
+                            self.sw.forget(id);
+                        }
+                        return v;
                     }
                 }
                 Ok(Opened::Meanwhile) => {}

@@ -125,6 +125,8 @@ fn l4(kind: Kind, t: &Tuple, by_client: bool, said: &Said, r: &Resolved) -> Vec<
         Kind::Udp => packet::udp(t, &data),
         Kind::Echo if by_client => ping(t.sport, 1, &data),
         Kind::Echo => pong(t.dport, 1, &data),
+        // GRE without options, around IPv4.
+        Kind::Other(47) => [&[0, 0, 8, 0], &payload(said.len.max(20))[..]].concat(),
         Kind::Other(_) => payload(said.len.max(8)),
     }
 }

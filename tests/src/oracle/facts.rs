@@ -122,3 +122,54 @@ pub fn without_ecn(o: &mut Out) {
         o.bytes[15] &= !3;
     }
 }
+
+/// Blanks the source address.
+pub fn without_source(o: &mut Out) {
+    if ipv4_header(&o.bytes).is_some() {
+        o.bytes[24..30].copy_from_slice(&[0, 0, 0, 0, 0, 0]);
+    }
+}
+
+fn ports_at(o: &Out) -> Option<usize> {
+    let header = ipv4_header(&o.bytes)?;
+    let ported = matches!(Proto(o.bytes[23]), Proto::TCP | Proto::UDP);
+    (ported && o.bytes.len() >= 14 + header + 8).then_some(14 + header)
+}
+
+/// The source port of TCP or UDP.
+pub fn source_port(o: &Out) -> Option<u16> {
+    let at = ports_at(o)?;
+    Some(u16::from_be_bytes([o.bytes[at], o.bytes[at + 1]]))
+}
+
+/// Blanks the source port, and the checksum that covers it.
+pub fn without_source_port(o: &mut Out) {
+    if let Some(at) = ports_at(o) {
+        let sum = at + if o.bytes[23] == Proto::TCP.0 { 16 } else { 6 };
+        o.bytes[at..at + 2].fill(0);
+        if let Some(field) = o.bytes.get_mut(sum..sum + 2) {
+            field.fill(0);
+        }
+    }
+}
+
+/// The TCP flags of what went in, if it is TCP. A superframe's are those of its first segment.
+pub fn tcp_flags_in(case: &Case<'_>) -> Option<u8> {
+    let d = datagrams(case.wires).into_iter().next()?;
+    let (proto, l4) = message(&d.bytes)?;
+    (proto == Proto::TCP).then(|| l4.get(13).copied()).flatten()
+}
+
+/// Whether this is a TCP reset.
+pub fn is_reset(o: &Out) -> bool {
+    let reset = |l4: &[u8]| l4.get(13).is_some_and(|f| f & 4 != 0);
+    message(&o.bytes).is_some_and(|(proto, l4)| proto == Proto::TCP && reset(l4))
+}
+
+/// Blanks the UDP checksum that an error of the router's quotes.
+pub fn without_quoted_checksum(o: &mut Out) {
+    if own_error(o).is_some() && o.bytes.len() == 70 && o.bytes[51] == Proto::UDP.0 {
+        o.bytes[36..38].fill(0);
+        o.bytes[68..70].fill(0);
+    }
+}

@@ -175,6 +175,16 @@ impl Kernel {
         Ok(())
     }
 
+    /// Publishes a port while there are connections. The kernel remembers datagrams that it
+    /// refused before; Docker makes it forget them.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn publish_late(&mut self, one: &Published) -> Result<()> {
+        self.publish(std::slice::from_ref(one))?;
+        Ok(conntrack::forget(&mut self.netfilter, one.0, UP, one.1)?)
+    }
+
     /// Withdraws a port, and the connections by it, as Docker and the switch do.
     ///
     /// # Errors

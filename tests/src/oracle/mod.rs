@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod known;
 mod netfilter;
 mod rules;
+mod regular;
 pub mod report;
 pub mod run;
 pub mod sequence;

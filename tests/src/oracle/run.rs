@@ -3,6 +3,7 @@
 use super::build::{self, Numbers, View};
 use super::canon::{Names, Speaks, canon};
 use super::kernel::Kernel;
+use super::regular::Conversation;
 use super::known::{self, After, Met};
 use super::sequence::{Flow, Sequence, Step, slot};
 use super::switch::Switch;
@@ -32,6 +33,8 @@ pub struct Case<'a> {
     pub kernel: &'a [Out],
     /// Why the switch dropped frames.
     pub dropped: &'a [Reason],
+    /// The TCP conversation is not, or was not, one that two stacks would have.
+    pub odd: bool,
 }
 
 /// What a sequence came to.
@@ -90,6 +93,8 @@ impl Runner {
         switches.iter_mut().for_each(|w| w.publish(&begin));
         let mut published = begin;
         let mut numbers: Vec<Numbers> = (0..s.flows.len()).map(Numbers::new).collect();
+        let mut talks = vec![Conversation::default(); s.flows.len()];
+        let mut last_flow = 0;
         let mut sides = [(); 3].map(|()| Side {
             views: vec![View::default(); s.flows.len()],
             last: Vec::new(),
@@ -121,7 +126,8 @@ impl Runner {
                     0 => self.kernel.exchange(&wires)?,
                     _ => switches[i - 1].exchange(&wires),
                 };
-                outs.push(learn(side, step, flow_index(flow_of(step), s), s, &wires, out));
+                let known = flow_of(step).map_or(last_flow, |_| flow_index(flow_of(step), s).unwrap_or(0));
+                outs.push(learn(side, step, known, s, &wires, out));
                 inputs.push(wires);
             }
             outcome.frames += inputs[0].len() as u64;
@@ -129,6 +135,16 @@ impl Runner {
             if self.verbose {
                 println!("{at}: {step:?}\n{}", told(&inputs[0], &outs, &switches));
             }
+            match (step, flow) {
+                (Step::Say(_, by, said, form), Some(n)) => {
+                    talks[n].say(*by, said, form, !outs[0].is_empty());
+                    last_flow = n;
+                }
+                (Step::Error(..) | Step::Stray(..), Some(n)) => last_flow = n,
+                (Step::Again(_), _) => talks.get_mut(last_flow).into_iter().for_each(|t| t.disturb()),
+                _ => {}
+            }
+            let odd = flow.or(Some(last_flow)).and_then(|n| talks.get(n)).is_none_or(|t| t.odd);
             let dropped = switches[0].dropped().to_vec();
             let case = Case {
                 step,
@@ -137,6 +153,7 @@ impl Runner {
                 switch: &outs[1],
                 kernel: &outs[0],
                 dropped: &dropped,
+                odd,
             };
             if outs[1] != outs[2] {
                 outcome.unexplained = Some(format!(
@@ -159,9 +176,10 @@ impl Runner {
                     let ports = |out: &[Out]| out.iter().map(|o| o.port).collect::<Vec<_>>();
                     let (k, w) = (ports(case.kernel), ports(case.switch));
                     let step = step_kind(step);
-                    outcome.kind = format!("{step} kernel {k:?} switch {w:?} {dropped:?}");
+                    outcome.kind = format!("{step} odd {odd} kernel {k:?} switch {w:?} {dropped:?}");
                     outcome.unexplained = Some(format!(
-                        "step {at}: {step:?}\n{}",
+                        "step {at}: {} {step:?}\n{}",
+                        outcome.kind,
                         told(&inputs[0], &outs, &switches)
                     ));
                     return Ok(outcome);
@@ -183,7 +201,7 @@ impl Runner {
             match step {
                 Step::Publish(_) if !there => {
                     published.push(p);
-                    self.kernel.publish(&[p])?;
+                    self.kernel.publish_late(&p)?;
                     switches.iter_mut().for_each(|w| w.publish(&[p]));
                 }
                 Step::Unpublish(_) if there => {
@@ -257,7 +275,7 @@ fn wires(
 fn learn(
     side: &mut Side,
     step: &Step,
-    flow: Option<usize>,
+    n: usize,
     s: &Sequence,
     wires: &[Wire],
     out: Vec<Out>,
@@ -265,7 +283,7 @@ fn learn(
     if !wires.is_empty() {
         side.last = wires.to_vec();
     }
-    if let (Step::Say(_, by_client, ..), Some(n)) = (step, flow) {
+    if let (Step::Say(_, by_client, ..), true) = (step, n < s.flows.len()) {
         let f = &s.flows[n];
         for o in &out {
             let Ok(p) = parse::parse(&o.bytes, &VnetHdr::PLAIN) else {
@@ -283,9 +301,9 @@ fn learn(
             side.views[n].last[usize::from(*by_client)] = Some(o.clone());
         }
     }
-    let names = flow.map_or(Names::default(), |n| Names {
-        external: side.views[n].external(&s.flows[n]),
-        own: s.flows[n].tuple().sport,
+    let names = s.flows.get(n).map_or(Names::default(), |f| Names {
+        external: side.views[n].external(f),
+        own: f.tuple().sport,
     });
     let speaks = match step {
         Step::Error(..) | Step::Frame(_) => Speaks::End,

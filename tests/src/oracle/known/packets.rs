@@ -3,7 +3,8 @@
 use super::{After, Difference};
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::sequence::Step;
+use crate::oracle::OUTSIDE;
+use crate::oracle::sequence::{Fault, Speaker, Step, Way};
 use dataplane::base::Reason;
 
 fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
@@ -68,11 +69,12 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "error-inside-judged",
-        why: "RFC 5508 REQ-3: an error whose quoted header has a wrong checksum is dropped. Linux \
-              carries it.",
+        why: "RFC 5508 REQ-3: an error whose quoted header has a wrong checksum is dropped, and so \
+              is one with less than RFC 792's eight bytes behind it. Linux carries them.",
         after: After::GoesOn,
         is: |c| {
-            let error = matches!(c.step, Step::Error(_, e) if e.damage == 2);
+            let bad = |e: &Fault| e.damage == 2 || e.quote < 8;
+            let error = matches!(c.step, Step::Error(_, e) if bad(e));
             error && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
         },
     },
@@ -82,5 +84,93 @@ pub const KNOWN: &[Difference] = &[
               3128). Linux puts fragments together before it looks.",
         after: After::Ends,
         is: |c| in_fragments(c) && refused_for(c, &[Reason::L4Truncated]),
+    },
+    Difference {
+        name: "fragments-limited",
+        why: "A datagram of more fragments than 64 is refused: each costs memory, and no stack \
+              sends so many.",
+        after: After::Ends,
+        is: |c| in_fragments(c) && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty(),
+    },
+    Difference {
+        name: "land",
+        why: "No host sends itself a packet by a wire: the switch drops what has one address as \
+              source and destination. Linux drops it only when the address is its own.",
+        after: After::GoesOn,
+        is: |c| refused_for(c, &[Reason::Land]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "error-of-another-container",
+        why: "An error from a container that is no end of the connection speaks in the switch's \
+              name: its gateway address inside. Linux puts the address that the client connected to.",
+        after: After::GoesOn,
+        is: |c| {
+            let router = matches!(c.step, Step::Error(_, e) if e.speaker == Speaker::Router);
+            router && c.wires.iter().all(|w| w.port != OUTSIDE) && same_but(c, without_source)
+        },
+    },
+    Difference {
+        name: "published-port-as-source",
+        why: "What a container sends from a published port leaves by that same port outside, one \
+              mapping for both directions (RFC 4787 REQ-1). Linux masquerades it on its own.",
+        after: After::Ends,
+        is: |c| {
+            let flow = c.flow.filter(|f| matches!(f.way, Way::Slot(_)));
+            let by_server = matches!(c.step, Step::Say(_, false, ..));
+            let port = flow.map(|f| f.tuple().dport);
+            let ours = c.switch.iter().all(|o| source_port(o) == port);
+            by_server && !c.switch.is_empty() && ours && same_but(c, without_source_port)
+        },
+    },
+    Difference {
+        name: "errors-quote-unfinished-checksums",
+        why: "A packet whose checksum was left to others is quoted by the switch as it came. Linux \
+              changes the quoted one as if it were finished.",
+        after: After::GoesOn,
+        is: |c| {
+            let unfinished = c.wires.iter().any(|w| w.hdr.needs_csum);
+            unfinished && same_but(c, without_quoted_checksum)
+        },
+    },
+    Difference {
+        name: "refused-by-the-first-fragment",
+        why: "What is sent to a port of the switch's own where nobody listens is refused when its \
+              first fragment comes; Linux waits for all of them, and then answers TCP by a reset.",
+        after: After::GoesOn,
+        is: |c| {
+            let refused = |o| matches!(own_error(o), Some((3, 2 | 3)));
+            let waits = datagrams(c.wires).is_empty() && c.kernel.is_empty();
+            let resets = matches!(c.kernel, [o] if is_reset(o));
+            let first = matches!(c.switch, [o] if refused(o));
+            in_fragments(c) && first && (waits || resets)
+        },
+    },
+    Difference {
+        name: "malformed-not-bridged",
+        why: "A frame whose IPv4 header, length or checksum is wrong is not bridged either. A Linux \
+              bridge looks at MAC addresses only.",
+        after: After::GoesOn,
+        is: |c| {
+            let malformed = [
+                Reason::Ipv4Truncated,
+                Reason::Ipv4Version,
+                Reason::Ipv4HeaderLength,
+                Reason::Ipv4TotalLength,
+                Reason::Ipv4Checksum,
+            ];
+            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if o.bytes == w.bytes);
+            refused_for(c, &malformed) && as_it_came
+        },
+    },
+    Difference {
+        name: "malformed-between-neighbours",
+        why: "A TCP or UDP header that no stack sends is refused on every routed way. Linux does not \
+              look at it where it does not track.",
+        after: After::GoesOn,
+        is: |c| {
+            let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
+            let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
+            flow && refused_for(c, &malformed) && c.kernel.len() == 1
+        },
     },
 ];
