@@ -4,7 +4,9 @@
 
 use super::sequence::{Again, Fault, Flow, Form, Kind, Said, Segment, Speaker, Way};
 use super::{OUTSIDE, Out, PORTS, Wire};
-use crate::memory::packet::{self, Ip, eth, fragments, icmp, ipv4, naive_sum, ping, pong, tcp_with};
+use crate::memory::packet::{
+    self, Ip, eth, fragments, icmp, ipv4, naive_sum, ping, pong, tcp_with,
+};
 use crate::memory::{FAR, GW, PEER, UP, mac};
 use dataplane::base::{Mac, Proto, Tuple};
 use dataplane::frame::parse::tcp_flags::{ACK, FIN, PSH, RST, SYN};
@@ -87,8 +89,16 @@ impl View {
 
 /// The port and the MACs (own, next hop's) of an end of a flow.
 fn place(f: &Flow, by_client: bool) -> Option<(usize, Mac, Mac)> {
-    let port = if by_client { Some(f.client) } else { f.server() }?;
-    let other = if by_client { f.server() } else { Some(f.client) };
+    let port = if by_client {
+        Some(f.client)
+    } else {
+        f.server()
+    }?;
+    let other = if by_client {
+        f.server()
+    } else {
+        Some(f.client)
+    };
     let to = match (f.way, other) {
         (Way::Bridged(_), Some(other)) if port != OUTSIDE => mac(PORTS[other]),
         _ if port == OUTSIDE => mac(UP),
@@ -99,7 +109,9 @@ fn place(f: &Flow, by_client: bool) -> Option<(usize, Mac, Mac)> {
 
 /// Payload bytes that tell where they are.
 fn payload(len: u16) -> Vec<u8> {
-    (0..len).map(|i| (i / 8) as u8 ^ (i % 8) as u8 ^ 0x5a).collect()
+    (0..len)
+        .map(|i| (i / 8) as u8 ^ (i % 8) as u8 ^ 0x5a)
+        .collect()
 }
 
 fn options(form: &Form) -> Vec<u8> {
@@ -144,7 +156,11 @@ pub fn say(
     let Some((port, own, hop)) = place(f, by_client) else {
         return Vec::new();
     };
-    let t = if by_client { f.tuple() } else { v.seen(f).reversed() };
+    let t = if by_client {
+        f.tuple()
+    } else {
+        v.seen(f).reversed()
+    };
     let ip = Ip {
         ttl: form.ttl,
         df: form.df,
@@ -208,7 +224,8 @@ pub fn error(f: &Flow, v: &View, e: &Fault) -> Vec<Wire> {
     else {
         return Vec::new();
     };
-    let address = |at: usize| Ipv4Addr::new(quoted[at], quoted[at + 1], quoted[at + 2], quoted[at + 3]);
+    let address =
+        |at: usize| Ipv4Addr::new(quoted[at], quoted[at + 1], quoted[at + 2], quoted[at + 3]);
     let (src, dst) = (address(12), address(16));
     let (port, from) = match e.speaker {
         Speaker::End => (about.port, dst),
@@ -216,7 +233,10 @@ pub fn error(f: &Flow, v: &View, e: &Fault) -> Vec<Wire> {
         Speaker::Router => ((about.port + 1) % 3, PORTS[(about.port + 1) % 3]),
     };
     let hop = match f.way {
-        Way::Bridged(_) => PORTS.iter().find(|p| **p == src).map_or(mac(GW), |p| mac(*p)),
+        Way::Bridged(_) => PORTS
+            .iter()
+            .find(|p| **p == src)
+            .map_or(mac(GW), |p| mac(*p)),
         _ if port == OUTSIDE => mac(UP),
         _ => mac(GW),
     };
@@ -231,7 +251,10 @@ pub fn error(f: &Flow, v: &View, e: &Fault) -> Vec<Wire> {
     }
     let t = packet::tuple(Proto::ICMP, (from, 0), (src, 0));
     let packet = ipv4(&Ip::default(), &t, &message);
-    vec![Wire::plain(port, eth(hop, mac(PORTS[port]), 0x0800, &packet))]
+    vec![Wire::plain(
+        port,
+        eth(hop, mac(PORTS[port]), 0x0800, &packet),
+    )]
 }
 
 /// The IPv4 header of a frame and so many bytes behind it.
@@ -295,7 +318,9 @@ pub fn again(last: &[Wire], how: Again) -> Vec<Wire> {
 
 /// Makes the checksum of the IPv4 header right, and that of TCP, UDP or ICMP if wished.
 fn refresh(frame: &mut [u8], also_l4: bool) {
-    let Some(ip) = frame.get_mut(14..) else { return };
+    let Some(ip) = frame.get_mut(14..) else {
+        return;
+    };
     let header = usize::from(ip.first().map_or(0, |b| b & 15)) * 4;
     if header < 20 || ip.len() < header {
         return;

@@ -125,7 +125,9 @@ fn rename(b: &mut [u8], l3: usize, names: Names) {
                 return;
             }
         }
-        Proto::ICMP if (from_up && echo(8) || to_up && echo(0)) && be16(b, l4 + 4) == names.external => {
+        Proto::ICMP
+            if (from_up && echo(8) || to_up && echo(0)) && be16(b, l4 + 4) == names.external =>
+        {
             (l4 + 4, l4 + 2)
         }
         _ => return,

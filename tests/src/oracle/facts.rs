@@ -49,7 +49,10 @@ pub fn wrong_checksum(b: &[u8]) -> bool {
 /// Whether something went in whose checksum above IP is wrong and meant to be right.
 pub fn wrong_checksum_in(case: &Case<'_>) -> bool {
     let left_to_others = case.wires.iter().any(|w| w.hdr != VnetHdr::PLAIN);
-    !left_to_others && datagrams(case.wires).iter().any(|d| wrong_checksum(&d.bytes))
+    !left_to_others
+        && datagrams(case.wires)
+            .iter()
+            .any(|d| wrong_checksum(&d.bytes))
 }
 
 /// Whether something with IP options went in.
@@ -86,9 +89,13 @@ pub fn same_but(case: &Case<'_>, blank: impl Fn(&mut Out)) -> bool {
 
 /// Takes the options out of the IPv4 header, and of the one quoted in an error of the router's.
 pub fn without_options(o: &mut Out) {
-    let quotes = own_error(o).is_some();
+    let quotes = matches!(
+        message(&o.bytes),
+        Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..]))
+    );
+    let quotes = quotes || own_error(o).is_some();
     strip(&mut o.bytes, 14);
-    if quotes {
+    if quotes && o.bytes.len() >= 38 {
         o.bytes[36..38].fill(0);
         strip(&mut o.bytes, 14 + 20 + 8);
     }
@@ -171,5 +178,25 @@ pub fn without_quoted_checksum(o: &mut Out) {
     if own_error(o).is_some() && o.bytes.len() == 70 && o.bytes[51] == Proto::UDP.0 {
         o.bytes[36..38].fill(0);
         o.bytes[68..70].fill(0);
+    }
+}
+
+/// Where the packet that an ICMP error quotes begins, if this is one without IP options.
+fn quoted_at(b: &[u8]) -> Option<usize> {
+    let error = matches!(message(b), Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])));
+    (error && b[14] == 0x45 && b.len() >= 62).then_some(42)
+}
+
+/// Whether an ICMP error quotes a fragment.
+pub fn quotes_fragment(b: &[u8]) -> bool {
+    quoted_at(b).is_some_and(|at| b[at + 6] & 0x3f != 0 || b[at + 7] != 0)
+}
+
+/// Blanks what says which fragment of what is quoted.
+pub fn without_quoted_fragment(o: &mut Out) {
+    if let Some(at) = quoted_at(&o.bytes) {
+        o.bytes[36..38].fill(0);
+        o.bytes[at + 2..at + 8].fill(0);
+        o.bytes[at + 10..at + 12].fill(0);
     }
 }

@@ -1,7 +1,9 @@
 //! Random sequences: the same for the same seed.
 
 use super::OUTSIDE;
-use super::sequence::{Again, Fault, Flow, Form, Kind, Said, Segment, Sequence, Speaker, Step, Way};
+use super::sequence::{
+    Again, Fault, Flow, Form, Kind, Said, Segment, Sequence, Speaker, Step, Way,
+};
 use dataplane::port::fault::Rng;
 
 /// Draws.
@@ -44,7 +46,7 @@ pub fn sequence(seed: u64) -> Sequence {
         match d.below(100) {
             0..=34 => talk(&mut d, &mut s, n),
             35..=79 => {
-                let step = any(&mut d, n, s.flows[usize::from(n)].kind);
+                let step = any(&mut d, n, &s.flows[usize::from(n)]);
                 s.steps.push(step);
             }
             80..=87 => s.steps.push(Step::Error(n, fault(&mut d))),
@@ -84,7 +86,11 @@ fn flow(d: &mut Draw) -> Flow {
         }
     };
     // All else to the gateway is the host's own, and never the switch's to answer.
-    let kind = if way == Way::ToGateway { Kind::Echo } else { kind };
+    let kind = if way == Way::ToGateway {
+        Kind::Echo
+    } else {
+        kind
+    };
     Flow {
         kind,
         client,
@@ -101,14 +107,17 @@ fn other(d: &mut Draw, client: usize) -> u8 {
 
 /// A conversation as it should be, for some steps.
 fn talk(d: &mut Draw, s: &mut Sequence, n: u8) {
-    let say = |by_client, segment, len| {
-        Step::Say(n, by_client, Said::plain(segment, len), Form::PLAIN)
-    };
+    let say =
+        |by_client, segment, len| Step::Say(n, by_client, Said::plain(segment, len), Form::PLAIN);
     match s.flows[usize::from(n)].kind {
         Kind::Tcp => {
             let mut syn = Said::plain(Segment::Syn, 0);
             syn.scale = d.of(&[0, 0, 1, 8]);
-            let syn_ack = Said { segment: Segment::SynAck, scale: d.of(&[0, 1, 8]), ..syn };
+            let syn_ack = Said {
+                segment: Segment::SynAck,
+                scale: d.of(&[0, 1, 8]),
+                ..syn
+            };
             s.steps.push(Step::Say(n, true, syn, Form::PLAIN));
             s.steps.push(Step::Say(n, false, syn_ack, Form::PLAIN));
             s.steps.push(say(true, Segment::Ack, 0));
@@ -135,9 +144,13 @@ fn talk(d: &mut Draw, s: &mut Sequence, n: u8) {
     }
 }
 
-fn any(d: &mut Draw, n: u8, kind: Kind) -> Step {
-    let form = form(d);
-    let said = match kind {
+fn any(d: &mut Draw, n: u8, flow: &Flow) -> Step {
+    let mut form = form(d);
+    if flow.way == Way::ToGateway {
+        // Fragments to the gateway are for the host to put together.
+        form.fragments = None;
+    }
+    let said = match flow.kind {
         Kind::Tcp => segment(d),
         _ => Said::plain(Segment::Ack, d.of(&[0, 1, 8, 100, 1_300, 1_600, 3_000])),
     };
@@ -158,7 +171,14 @@ fn segment(d: &mut Draw) -> Said {
         0..=6 => 0,
         7 => d.of(&[1, -1, 10, -10, 100, -100]),
         8 => d.of(&[1_400, -1_400, 30_000, -30_000]),
-        _ => d.of(&[70_000, -70_000, 200_000, -200_000, 1_000_000_000, -1_000_000_000]),
+        _ => d.of(&[
+            70_000,
+            -70_000,
+            200_000,
+            -200_000,
+            1_000_000_000,
+            -1_000_000_000,
+        ]),
     };
     Said {
         segment,
@@ -196,7 +216,15 @@ fn fault(d: &mut Draw) -> Fault {
     Fault {
         at_server: !d.one_in(3),
         what: d.of(&[
-            (3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (11, 0), (12, 0), (4, 0), (5, 1),
+            (3, 0),
+            (3, 1),
+            (3, 3),
+            (3, 4),
+            (3, 13),
+            (11, 0),
+            (12, 0),
+            (4, 0),
+            (5, 1),
         ]),
         mtu: d.of(&[0, 576, 1_280, 1_400]),
         quote: d.of(&[8, 8, 28, 64, 520, 4, 0]),
@@ -208,7 +236,11 @@ fn fault(d: &mut Draw) -> Fault {
 fn again(d: &mut Draw) -> Again {
     match d.below(3) {
         0 => Again::Same,
-        1 => Again::Damaged(d.below(60) as u16, d.of(&[1, 0x80, 0xff, 0x10]), d.below(3) as u8),
+        1 => Again::Damaged(
+            d.below(60) as u16,
+            d.of(&[1, 0x80, 0xff, 0x10]),
+            d.below(3) as u8,
+        ),
         _ => Again::Cut(d.below(80) as u16),
     }
 }

@@ -226,8 +226,10 @@ impl Kernel {
                     let bytes = f.bytes();
                     match is_mark(bytes) {
                         true => marked = true,
-                        false if marked => return Err("a frame behind the mark".into()),
                         false if is_own_affair(bytes) => {}
+                        false if marked => {
+                            return Err(format!("behind the mark at {port}: {bytes:02x?}").into());
+                        }
                         false => out.push(Out::new(port, bytes)),
                     }
                 }
@@ -265,9 +267,14 @@ fn is_mark(bytes: &[u8]) -> bool {
     at(12) == MARK.to_be_bytes() || (udp && at(36) == MARK_PORTS.1.to_be_bytes())
 }
 
-/// What the kernel says when it pleases: IGMP reports, and that a datagram for itself stayed
-/// incomplete (ICMP 11/1) some seconds ago.
+/// What the kernel says when it pleases: ARP requests, IGMP reports, and that a datagram for
+/// itself stayed incomplete (ICMP 11/1) some seconds ago.
 fn is_own_affair(bytes: &[u8]) -> bool {
+    if bytes.get(12..14) == Some(&[8, 6]) {
+        let asks = bytes.get(20..22) == Some(&[0, 1]);
+        let speaks = |ip: Ipv4Addr| bytes.get(28..32) == Some(&ip.octets());
+        return asks && (speaks(GW) || speaks(UP));
+    }
     let own = |ip: Ipv4Addr| bytes.get(26..30) == Some(&ip.octets());
     match bytes.get(23).copied().map(Proto) {
         Some(Proto::IGMP) => own(GW) || own(UP),

@@ -38,7 +38,10 @@ pub enum Met {
     Unexplained,
 }
 
-/// All of them.
+/// A difference that shows later: see `dataplane/LINUX-DIFFERENCES.md`.
+pub const IN_PART: &str = "fragments-carried-at-once";
+
+/// All of them, but for [`IN_PART`].
 pub fn all() -> impl Iterator<Item = &'static Difference> {
     packets::KNOWN.iter().chain(segments::KNOWN)
 }
@@ -46,7 +49,10 @@ pub fn all() -> impl Iterator<Item = &'static Difference> {
 /// Judges a step.
 pub fn judge(case: &Case<'_>) -> Met {
     if case.switch == case.kernel {
-        return Met::Same;
+        return match case.carried_in_part {
+            true => Met::Known(IN_PART, After::Ends),
+            false => Met::Same,
+        };
     }
     match all().find(|d| (d.is)(case)) {
         Some(d) => Met::Known(d.name, d.after),

@@ -112,7 +112,10 @@ impl Rule {
 
     fn put(self, register: u32, value: &[u8]) -> Rule {
         let data = Attrs::default().bytes(1, value);
-        self.expr("immediate", Attrs::default().be32(1, register).nest(2, data))
+        self.expr(
+            "immediate",
+            Attrs::default().be32(1, register).nest(2, data),
+        )
     }
 
     fn verdict(self, code: u32) -> Rule {

@@ -3,8 +3,8 @@
 use super::build::{self, Numbers, View};
 use super::canon::{Names, Speaks, canon};
 use super::kernel::Kernel;
-use super::regular::Conversation;
 use super::known::{self, After, Met};
+use super::regular::Conversation;
 use super::sequence::{Flow, Sequence, Step, slot};
 use super::switch::Switch;
 use super::{Out, Wire};
@@ -33,6 +33,9 @@ pub struct Case<'a> {
     pub kernel: &'a [Out],
     /// Why the switch dropped frames.
     pub dropped: &'a [Reason],
+    /// The switch carried fragments of a datagram that stayed unfinished, and may have a
+    /// connection that the kernel has not.
+    pub carried_in_part: bool,
     /// The TCP conversation is not, or was not, one that two stacks would have.
     pub odd: bool,
 }
@@ -119,6 +122,7 @@ impl Runner {
             self.id = self.id.wrapping_add(1).max(1);
             let mut outs: Vec<Vec<Out>> = Vec::new();
             let mut inputs: Vec<Vec<Wire>> = Vec::new();
+            let mut raw = [0; 3];
             for (i, side) in sides.iter_mut().enumerate() {
                 let flow = flow.map(|n| (&s.flows[n], &side.views[n]));
                 let wires = wires(step, flow, resolved, side, self.id);
@@ -126,7 +130,9 @@ impl Runner {
                     0 => self.kernel.exchange(&wires)?,
                     _ => switches[i - 1].exchange(&wires),
                 };
-                let known = flow_of(step).map_or(last_flow, |_| flow_index(flow_of(step), s).unwrap_or(0));
+                raw[i] = out.len();
+                let known =
+                    flow_of(step).map_or(last_flow, |_| flow_index(flow_of(step), s).unwrap_or(0));
                 outs.push(learn(side, step, known, s, &wires, out));
                 inputs.push(wires);
             }
@@ -141,10 +147,16 @@ impl Runner {
                     last_flow = n;
                 }
                 (Step::Error(..) | Step::Stray(..), Some(n)) => last_flow = n,
-                (Step::Again(_), _) => talks.get_mut(last_flow).into_iter().for_each(|t| t.disturb()),
+                (Step::Again(_), _) => talks
+                    .get_mut(last_flow)
+                    .into_iter()
+                    .for_each(|t| t.disturb()),
                 _ => {}
             }
-            let odd = flow.or(Some(last_flow)).and_then(|n| talks.get(n)).is_none_or(|t| t.odd);
+            let odd = flow
+                .or(Some(last_flow))
+                .and_then(|n| talks.get(n))
+                .is_none_or(|t| t.odd);
             let dropped = switches[0].dropped().to_vec();
             let case = Case {
                 step,
@@ -153,6 +165,7 @@ impl Runner {
                 switch: &outs[1],
                 kernel: &outs[0],
                 dropped: &dropped,
+                carried_in_part: outs[1].is_empty() && raw[1] > 0,
                 odd,
             };
             if outs[1] != outs[2] {
@@ -176,7 +189,8 @@ impl Runner {
                     let ports = |out: &[Out]| out.iter().map(|o| o.port).collect::<Vec<_>>();
                     let (k, w) = (ports(case.kernel), ports(case.switch));
                     let step = step_kind(step);
-                    outcome.kind = format!("{step} odd {odd} kernel {k:?} switch {w:?} {dropped:?}");
+                    outcome.kind =
+                        format!("{step} odd {odd} kernel {k:?} switch {w:?} {dropped:?}");
                     outcome.unexplained = Some(format!(
                         "step {at}: {} {step:?}\n{}",
                         outcome.kind,
@@ -291,7 +305,11 @@ fn learn(
             };
             let carries = p.l3 == L3::Ipv4 && p.tuple.proto == f.kind.proto();
             let foreign = p.l4 == L4::IcmpError || p.has(bits::LATER_FRAGMENT);
-            let end = if *by_client { f.server() } else { Some(f.client) };
+            let end = if *by_client {
+                f.server()
+            } else {
+                Some(f.client)
+            };
             if !carries || foreign || end != Some(o.port) {
                 continue;
             }
@@ -317,7 +335,11 @@ fn told(input: &[Wire], outs: &[Vec<Out>], switches: &[Switch; 2]) -> String {
     let port = |n: usize| ["web", "db", "app", "up"][n];
     let frame = |bytes: &[u8], hdr: &VnetHdr| {
         let hex: String = bytes.iter().take(110).map(|b| format!("{b:02x}")).collect();
-        format!("{}\n        {} bytes {hex}", words::frame(bytes, hdr), bytes.len())
+        format!(
+            "{}\n        {} bytes {hex}",
+            words::frame(bytes, hdr),
+            bytes.len()
+        )
     };
     let mut text = String::new();
     for w in input {
@@ -326,7 +348,11 @@ fn told(input: &[Wire], outs: &[Vec<Out>], switches: &[Switch; 2]) -> String {
     for (who, out) in ["kernel", "switch", "two workers"].iter().zip(outs) {
         text += &format!("  {who}:{}\n", if out.is_empty() { " nothing" } else { "" });
         for o in out {
-            text += &format!("    {}: {}\n", port(o.port), frame(&o.bytes, &VnetHdr::PLAIN));
+            text += &format!(
+                "    {}: {}\n",
+                port(o.port),
+                frame(&o.bytes, &VnetHdr::PLAIN)
+            );
         }
     }
     let why: Vec<_> = switches[0].dropped().iter().map(|r| r.symbol()).collect();

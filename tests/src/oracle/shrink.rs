@@ -60,7 +60,10 @@ fn plainer(step: &Step) -> Vec<Step> {
         plain,
         Said { seq: 0, ..*said },
         Said { ack: 0, ..*said },
-        Said { window: 60_000, ..*said },
+        Said {
+            window: 60_000,
+            ..*said
+        },
         Said { scale: 0, ..*said },
         Said { len: 0, ..*said },
         Said { len: 1, ..*said },

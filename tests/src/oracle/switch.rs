@@ -44,10 +44,18 @@ impl Switch {
         let mut inline = Inline::new(small(), workers, now);
         let mut ports = Vec::new();
         for (i, ip) in PORTS.into_iter().enumerate() {
-            let role = if i == OUTSIDE { Role::Uplink } else { Role::Access };
+            let role = if i == OUTSIDE {
+                Role::Uplink
+            } else {
+                Role::Access
+            };
             let (port, queues) = MemoryPort::new(workers, Caps::NONE);
             inline
-                .add_port(spec(["web", "db", "app", "up"][i], role, ip, 1500), queues, now)
+                .add_port(
+                    spec(["web", "db", "app", "up"][i], role, ip, 1500),
+                    queues,
+                    now,
+                )
                 .expect("a port");
             ports.push(port);
         }
@@ -115,7 +123,11 @@ impl Switch {
             panic!("{e}");
         }
         let after = self.drops();
-        assert_eq!(after[Reason::Panic.index()], 0, "the engine panicked: {wires:02x?}");
+        assert_eq!(
+            after[Reason::Panic.index()],
+            0,
+            "the engine panicked: {wires:02x?}"
+        );
         let more = |r: &&Reason| after[r.index()] > before[r.index()];
         self.dropped = Reason::ALL.iter().filter(more).copied().collect();
         // By port, in order for each: that is all that the kernel's TAPs tell.

@@ -3,8 +3,8 @@
 use super::{After, Difference};
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::OUTSIDE;
 use crate::oracle::sequence::{Fault, Speaker, Step, Way};
+use crate::oracle::{OUTSIDE, Out, Wire};
 use dataplane::base::Reason;
 
 fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
@@ -74,7 +74,10 @@ pub const KNOWN: &[Difference] = &[
         after: After::GoesOn,
         is: |c| {
             let bad = |e: &Fault| e.damage == 2 || e.quote < 8;
-            let error = matches!(c.step, Step::Error(_, e) if bad(e));
+            let error = match c.step {
+                Step::Error(_, e) => bad(e),
+                step => matches!(step, Step::Again(_)),
+            };
             error && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
         },
     },
@@ -119,7 +122,15 @@ pub const KNOWN: &[Difference] = &[
             let by_server = matches!(c.step, Step::Say(_, false, ..));
             let port = flow.map(|f| f.tuple().dport);
             let ours = c.switch.iter().all(|o| source_port(o) == port);
-            by_server && !c.switch.is_empty() && ours && same_but(c, without_source_port)
+            by_server
+                && !c.switch.is_empty()
+                && ours
+                && same_but(c, |o| {
+                    without_source_port(o);
+                    if options_in(c) {
+                        without_options(o);
+                    }
+                })
         },
     },
     Difference {
@@ -158,7 +169,8 @@ pub const KNOWN: &[Difference] = &[
                 Reason::Ipv4TotalLength,
                 Reason::Ipv4Checksum,
             ];
-            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if o.bytes == w.bytes);
+            let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
+            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
             refused_for(c, &malformed) && as_it_came
         },
     },
@@ -171,6 +183,25 @@ pub const KNOWN: &[Difference] = &[
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
             flow && refused_for(c, &malformed) && c.kernel.len() == 1
+        },
+    },
+    Difference {
+        name: "nat-clash-refused",
+        why: "A new connection by a published port whose answers would look like those of another \
+              connection is refused. Linux gives the client another port, which the container sees.",
+        after: After::Ends,
+        is: |c| refused_for(c, &[Reason::NatClash]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "quotes-of-fragments",
+        why: "An error about a fragment comes back with the identification and offset that the \
+              fragment left with: RFC 6864 section 5.3 has a NAT change them. Linux put the packet \
+              together, and never changes identifications.",
+        after: After::GoesOn,
+        is: |c| {
+            let error = matches!(c.step, Step::Error(..) | Step::Again(_));
+            let fragment = c.wires.iter().any(|w| quotes_fragment(&w.bytes));
+            error && fragment && same_but(c, without_quoted_fragment)
         },
     },
 ];
