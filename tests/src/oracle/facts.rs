@@ -200,3 +200,8 @@ pub fn without_quoted_fragment(o: &mut Out) {
         o.bytes[at + 10..at + 12].fill(0);
     }
 }
+
+/// Whether this is an ICMP error.
+pub fn is_icmp_error(b: &[u8]) -> bool {
+    matches!(message(b), Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])))
+}

@@ -267,9 +267,9 @@ fn is_mark(bytes: &[u8]) -> bool {
     at(12) == MARK.to_be_bytes() || (udp && at(36) == MARK_PORTS.1.to_be_bytes())
 }
 
-/// What the kernel says when it pleases: ARP requests, IGMP reports, and that a datagram for
+/// What a router says when it pleases: ARP requests, IGMP reports, and that a datagram for
 /// itself stayed incomplete (ICMP 11/1) some seconds ago.
-fn is_own_affair(bytes: &[u8]) -> bool {
+pub(super) fn is_own_affair(bytes: &[u8]) -> bool {
     if bytes.get(12..14) == Some(&[8, 6]) {
         let asks = bytes.get(20..22) == Some(&[0, 1]);
         let speaks = |ip: Ipv4Addr| bytes.get(28..32) == Some(&ip.octets());

@@ -4,7 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `sequence` | what can be done: flows, publications, steps |
-//! | `generate`, `shrink`, `captures` | where sequences come from, and how they get smaller |
+//! | `generate`, `captures`, `shrink` | where sequences come from, and how they get smaller |
 //! | `build` | steps to frames, in the words that each side uses |
 //! | `kernel`, `rules`, `netfilter`, `conntrack` | the kernel's side |
 //! | `switch` | the switch's, with one worker and with two |
@@ -15,6 +15,7 @@
 
 pub mod build;
 pub mod canon;
+pub mod captures;
 mod conntrack;
 pub mod facts;
 pub mod generate;

@@ -1,5 +1,6 @@
 //! Many sequences, and what they came to.
 
+use super::captures::Captures;
 use super::generate;
 use super::run::{Outcome, Runner};
 use super::sequence::Sequence;
@@ -19,6 +20,8 @@ pub struct Wish {
     pub limit: Option<Duration>,
     /// Make what fails smaller.
     pub shrink: bool,
+    /// Only from the captures in `pcaps/`; else one in ten is.
+    pub captures: bool,
     /// Stop after so many failures.
     pub failures: usize,
 }
@@ -75,6 +78,7 @@ pub fn run(
     runner: &mut Runner,
     wish: &Wish,
 ) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+    let captures = Captures::read()?;
     let begin = Instant::now();
     let mut report = Report {
         seed: wish.seed,
@@ -84,7 +88,11 @@ pub fn run(
         if wish.limit.is_some_and(|l| begin.elapsed() > l) {
             break;
         }
-        let s = generate::sequence(seed);
+        let s = match seed % 10 {
+            _ if wish.captures => captures.sequence(seed),
+            0 => captures.sequence(seed),
+            _ => generate::sequence(seed),
+        };
         let o = runner.run(&s, seed)?;
         report.add(&o);
         if let Some(what) = o.unexplained {

@@ -2,6 +2,7 @@
 
 use super::build::{self, Numbers, View};
 use super::canon::{Names, Speaks, canon};
+use super::facts;
 use super::kernel::Kernel;
 use super::known::{self, After, Met};
 use super::regular::Conversation;
@@ -280,7 +281,7 @@ fn wires(
         (Step::Error(_, e), Some((f, v)), _) => build::error(f, v, e),
         (Step::Stray(_, other, port), Some((f, v)), _) => build::stray(f, v, *other, *port),
         (Step::Again(how), ..) => build::again(&side.last, *how),
-        (Step::Frame(w), ..) => vec![w.clone()],
+        (Step::Frames(all), ..) => all.clone(),
         _ => Vec::new(),
     }
 }
@@ -323,9 +324,10 @@ fn learn(
         external: side.views[n].external(f),
         own: f.tuple().sport,
     });
-    let speaks = match step {
-        Step::Error(..) | Step::Frame(_) => Speaks::End,
-        _ => Speaks::Router,
+    let passed_on = wires.iter().any(|w| facts::is_icmp_error(&w.bytes));
+    let speaks = match passed_on {
+        true => Speaks::End,
+        false => Speaks::Router,
     };
     canon(&out, names, speaks)
 }

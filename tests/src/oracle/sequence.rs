@@ -13,8 +13,8 @@ pub const SLOTS: u8 = 4;
 pub fn slot(n: u8, proto: Proto) -> Published {
     let n = n % SLOTS;
     let to = match n {
-        0 => (WEB, 80),
-        1 => (WEB, 5001),
+        0 => (WEB, 5000),
+        1 => (WEB, 80),
         2 => (DB, 5002),
         _ => (DB, 80),
     };
@@ -287,8 +287,8 @@ pub enum Step {
     Publish(u8),
     /// A slot is withdrawn.
     Unpublish(u8),
-    /// A frame as it is.
-    Frame(Wire),
+    /// Frames as they are.
+    Frames(Vec<Wire>),
 }
 
 impl std::fmt::Display for Sequence {

@@ -1,5 +1,6 @@
 //! The switch's side: in memory, with as many workers as one likes, each frame to one at random.
 
+use super::kernel::is_own_affair;
 use super::{OUTSIDE, Out, PORTS, Published, Wire};
 use crate::memory::packet::{arp, eth};
 use crate::memory::{PEER, UP, config, mac, spec};
@@ -149,6 +150,7 @@ impl Switch {
         let ports = self.ports.iter().enumerate();
         ports
             .flat_map(|(i, p)| p.take().into_iter().map(move |f| Out::new(i, f.bytes())))
+            .filter(|o| !is_own_affair(&o.bytes))
             .collect()
     }
 }

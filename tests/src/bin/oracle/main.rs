@@ -30,6 +30,9 @@ struct Args {
     /// Stop after so many unexplained differences.
     #[arg(long, default_value_t = 10)]
     failures: usize,
+    /// Only sequences from the captures in `pcaps/`; else one in ten is.
+    #[arg(long)]
+    captures: bool,
     /// Show each step.
     #[arg(long)]
     verbose: bool,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         sequences: args.sequences,
         limit: args.seconds.map(Duration::from_secs),
         shrink: args.shrink,
+        captures: args.captures,
         failures: args.failures,
     };
     match run(&mut runner, &wish) {

@@ -1,6 +1,7 @@
 //! Differences about packets of any kind.
 
 use super::{After, Difference};
+use crate::memory::UP;
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
 use crate::oracle::sequence::{Fault, Speaker, Step, Way};
@@ -202,6 +203,24 @@ pub const KNOWN: &[Difference] = &[
             let error = matches!(c.step, Step::Error(..) | Step::Again(_));
             let fragment = c.wires.iter().any(|w| quotes_fragment(&w.bytes));
             error && fragment && same_but(c, without_quoted_fragment)
+        },
+    },
+    Difference {
+        name: "gateway-mac-refused",
+        why: "A frame with the gateway's MAC as source is refused. A Linux bridge carries it to \
+              other ports.",
+        after: After::GoesOn,
+        is: |c| refused_for(c, &[Reason::SrcMacGateway, Reason::SrcMacZero]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "another-port-chosen",
+        why: "Both may choose any free external port. In a captured sequence the answers can't \
+              follow the choice, so it ends there; generated ones go on.",
+        after: After::Ends,
+        is: |c| {
+            let external = |o: &Out| o.bytes.get(26..30) == Some(&UP.octets());
+            let captured = matches!(c.step, Step::Frames(_));
+            captured && c.kernel.iter().all(external) && same_but(c, without_source_port)
         },
     },
 ];
