@@ -96,7 +96,7 @@ impl Ctx<'_> {
         })
     }
 
-    fn published(&self, t: &Tuple) -> Option<crate::nat::rules::Match> {
+    pub(super) fn published(&self, t: &Tuple) -> Option<crate::nat::rules::Match> {
         matches!(t.proto, Proto::TCP | Proto::UDP)
             .then(|| self.sw.rules.lookup(t.proto, t.dst, t.dport))
             .flatten()
@@ -111,7 +111,7 @@ impl Ctx<'_> {
             // Hairpin: the source becomes the external address too (RFC 4787 REQ-9a), else the
             // answer would go past the switch's translation.
             let Some(m) = self.published(t) else {
-                error::port_unreachable(self, pkt);
+                error::closed_port(self, pkt);
                 return Err(Verdict::Drop(Reason::NotPublished));
             };
             let to = Tuple {

@@ -4,7 +4,9 @@ use super::ctx::Ctx;
 use super::forward::Packet;
 use crate::base::Mac;
 use crate::flow::Zone;
+use crate::frame::L4;
 use crate::frame::emit::{self, IcmpError};
+use crate::frame::parse::bits;
 use std::net::Ipv4Addr;
 
 impl Ctx<'_> {
@@ -18,7 +20,14 @@ impl Ctx<'_> {
 
     /// Sends an error about a frame that has not been rewritten yet, back to where it came from.
     fn refuse(&mut self, pkt: &Packet<'_>, what: IcmpError) {
-        let Some((ip, mac)) = self.own(pkt.zone) else {
+        if let Some((ip, _)) = self.own(pkt.zone) {
+            self.refuse_as(ip, pkt, what);
+        }
+    }
+
+    /// The same in the name of one of the switch's addresses.
+    fn refuse_as(&mut self, ip: Ipv4Addr, pkt: &Packet<'_>, what: IcmpError) {
+        let Some((_, mac)) = self.own(pkt.zone) else {
             return;
         };
         if !emit::may_answer_with_error(&pkt.p, pkt.frame.bytes())
@@ -41,9 +50,20 @@ pub fn host_unreachable(c: &mut Ctx<'_>, pkt: &Packet<'_>) {
     c.refuse(pkt, IcmpError::HostUnreachable);
 }
 
-/// 3/3: nobody listens.
-pub fn port_unreachable(c: &mut Ctx<'_>, pkt: &Packet<'_>) {
-    c.refuse(pkt, IcmpError::PortUnreachable);
+/// Nobody listens on an address of the switch's own, and that address says so: by a reset for TCP
+/// (RFC 9293 section 3.10.7.1), else 3/3 or 3/2 (RFC 1122 sections 3.2.2.1 and 4.1.3.1).
+pub fn closed_port(c: &mut Ctx<'_>, pkt: &Packet<'_>) {
+    let own = pkt.tuple.dst;
+    match pkt.p.l4 {
+        L4::Tcp if !pkt.p.has(bits::FRAGMENT) => {
+            let reset = emit::tcp_reset(pkt.frame.bytes(), &pkt.p);
+            if let Some(reset) = reset.filter(|_| c.sw.icmp_budget.take(c.now)) {
+                c.originate(reset, pkt.ingress);
+            }
+        }
+        L4::Other => c.refuse_as(own, pkt, IcmpError::ProtocolUnreachable),
+        _ => c.refuse_as(own, pkt, IcmpError::PortUnreachable),
+    }
 }
 
 /// 3/4: don't-fragment is set and the next network takes only `mtu` bytes (RFC 1191).

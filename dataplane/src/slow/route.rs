@@ -45,6 +45,13 @@ impl Ctx<'_> {
         if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
             // A fragmented request is the host's to put together and answer.
             let whole = pkt.p.l4_error.is_none() && !pkt.p.has(bits::FRAGMENT);
+            if whole
+                && pkt.p.l4 == L4::EchoRequest
+                && pkt.p.has(bits::OPTIONS)
+                && let Err(reason) = emit::check_options(pkt.frame.bytes(), p)
+            {
+                return Verdict::Drop(reason);
+            }
             return match whole.then(|| self.echo(&mut pkt, Local::Gateway)).flatten() {
                 Some(v) => v,
                 None => self.to_host(pkt.frame, p, ingress),
@@ -80,12 +87,17 @@ impl Ctx<'_> {
         if let Some(v) = self.echo(pkt, Local::Uplink) {
             return v;
         }
-        if pkt.p.ttl <= 1 {
+        if pkt.p.ttl <= 1 && !self.ends_here(pkt) {
             error::time_exceeded(self, pkt);
             return Verdict::Drop(Reason::TtlExceeded);
         }
+        let between_neighbours = pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst);
         if super::icmp::is_error(&pkt.p) {
-            return self.icmp_error(pkt);
+            return match between_neighbours {
+                // Neither is what it is about tracked.
+                true => self.untracked(pkt),
+                false => self.icmp_error(pkt),
+            };
         }
         let key = FlowKey::new(pkt.zone, &pkt.tuple);
         // A record that another worker makes at this moment is found at the second look.
@@ -96,7 +108,7 @@ impl Ctx<'_> {
                     None => continue,
                 }
             }
-            if pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst) {
+            if between_neighbours {
                 return self.untracked(pkt);
             }
             if pkt.p.has(bits::LATER_FRAGMENT) {
@@ -105,7 +117,12 @@ impl Ctx<'_> {
             match self.connect(pkt) {
                 Ok(Opened::Fresh(id)) => {
                     if let Some(r) = self.sw.conntrack.slab.get(id) {
-                        return self.forward(pkt, r, Dir::Orig);
+                        let v = self.forward(pkt, r, Dir::Orig);
+                        // What goes nowhere opens nothing for answers to come in by.
+                        if matches!(v, Verdict::Drop(_)) {
+                            self.sw.forget(id);
+                        }
+                        return v;
                     }
                 }
                 Ok(Opened::Meanwhile) => {}
@@ -113,6 +130,17 @@ impl Ctx<'_> {
             }
         }
         Verdict::Drop(Reason::NatClash)
+    }
+
+    /// Whether a packet to the uplink's address goes no further: no connection translates it and
+    /// it opens none. Its time to live does not matter then (RFC 1812 section 5.3.1).
+    fn ends_here(&self, pkt: &Packet<'_>) -> bool {
+        let t = &pkt.tuple;
+        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
+        let key = FlowKey::new(pkt.zone, t);
+        let tracked = || self.sw.conntrack.find(&key, self.now.tick()).is_some();
+        let opens = pkt.p.l4 != L4::Tcp || pkt.p.tcp.flags & (SYN | ACK) == SYN;
+        Some(t.dst) == own && !tracked() && !(opens && self.published(t).is_some())
     }
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.
@@ -140,7 +168,7 @@ impl Ctx<'_> {
                     zone,
                     ip_id: None,
                 };
-                error::port_unreachable(self, &pkt);
+                error::closed_port(self, &pkt);
                 Verdict::Drop(Reason::NotRouted)
             }
         }

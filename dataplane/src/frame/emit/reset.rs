@@ -39,8 +39,10 @@ pub fn tcp_reset(bytes: &[u8], p: &Parsed) -> Option<Frame> {
     let pseudo = checksum::pseudo_header_v4(src, dst, Proto::TCP.0, 20);
     let sum = checksum::finish(checksum::sum(&with([0, 0]), pseudo));
 
+    // The segment's service class, without its ECN bits.
+    let tos = bytes.get(usize::from(p.l3_off) + 1).map_or(0, |b| b & 0xfc);
     let mut out = link_header(bytes, p, p.dst, p.src);
-    out.extend(ipv4_header(0, Proto::TCP, src, dst, 20));
+    out.extend(ipv4_header(tos, Proto::TCP, src, dst, 20));
     out.extend(with(sum.to_be_bytes()));
     Some(Frame::from_bytes(&out))
 }

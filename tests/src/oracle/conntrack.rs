@@ -1,0 +1,54 @@
+//! ctnetlink: connections forgotten, all of them or those by one published port.
+//! Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
+
+use super::netfilter::{ACK, Attrs, DUMP, Netfilter, attr};
+use dataplane::base::Proto;
+use std::io;
+use std::net::Ipv4Addr;
+
+const GET: u16 = (1 << 8) | 1;
+const DELETE: u16 = (1 << 8) | 2;
+const IPV4: u8 = 2;
+const TUPLE_ORIG: u16 = 1;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const IP_DST: u16 = 2;
+const PROTO_NUM: u16 = 1;
+const PROTO_DPORT: u16 = 3;
+
+/// Forgets every connection of the namespace.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn flush(nf: &mut Netfilter) -> io::Result<()> {
+    nf.push(DELETE, ACK, IPV4, 0, &Attrs::default());
+    nf.send().map(drop)
+}
+
+/// Forgets those whose first packet went to this address and port.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn forget(nf: &mut Netfilter, proto: Proto, ip: Ipv4Addr, port: u16) -> io::Result<()> {
+    nf.push(GET, DUMP, IPV4, 0, &Attrs::default());
+    for body in nf.send()? {
+        let Some(tuple) = attr(&body, TUPLE_ORIG) else {
+            continue;
+        };
+        let field = |part, kind| attr(attr(tuple, part)?, kind);
+        let ours = field(TUPLE_IP, IP_DST) == Some(&ip.octets())
+            && field(TUPLE_PROTO, PROTO_NUM) == Some(&[proto.0])
+            && field(TUPLE_PROTO, PROTO_DPORT) == Some(&port.to_be_bytes());
+        if !ours {
+            continue;
+        }
+        let a = Attrs::default().nest(TUPLE_ORIG, Attrs(tuple.to_vec()));
+        nf.push(DELETE, ACK, IPV4, 0, &a);
+        match nf.send() {
+            // Ended in the meantime.
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            r => drop(r?),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The differences from Linux that we mean. Each has a name, a matcher as narrow as can be, and
+//! the reason; `dataplane/LINUX-DIFFERENCES.md` has the same names, and a test compares them.
+
+mod packets;
+mod segments;
+
+use super::run::Case;
+
+/// What becomes of the sequence behind a difference.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// Both sides are in the same state: it goes on.
+    GoesOn,
+    /// They may not be.
+    Ends,
+}
+
+/// A difference that we mean.
+pub struct Difference {
+    /// Its name.
+    pub name: &'static str,
+    /// Why.
+    pub why: &'static str,
+    /// What becomes of the sequence.
+    pub after: After,
+    /// Whether this is it.
+    pub is: fn(&Case<'_>) -> bool,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Met {
+    /// The same came out.
+    Same,
+    /// A difference that we mean.
+    Known(&'static str, After),
+    /// One that we don't.
+    Unexplained,
+}
+
+/// A difference that shows later: see `dataplane/LINUX-DIFFERENCES.md`.
+pub const IN_PART: &str = "fragments-carried-at-once";
+
+/// All of them, but for [`IN_PART`].
+pub fn all() -> impl Iterator<Item = &'static Difference> {
+    packets::KNOWN.iter().chain(segments::KNOWN)
+}
+
+/// Judges a step.
+pub fn judge(case: &Case<'_>) -> Met {
+    if case.switch == case.kernel {
+        return match case.carried_in_part {
+            true => Met::Known(IN_PART, After::Ends),
+            false => Met::Same,
+        };
+    }
+    match all().find(|d| (d.is)(case)) {
+        Some(d) => Met::Known(d.name, d.after),
+        None => Met::Unexplained,
+    }
+}

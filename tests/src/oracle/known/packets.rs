@@ -1,0 +1,226 @@
+//! Differences about packets of any kind.
+
+use super::{After, Difference};
+use crate::memory::UP;
+use crate::oracle::facts::*;
+use crate::oracle::run::Case;
+use crate::oracle::sequence::{Fault, Speaker, Step, Way};
+use crate::oracle::{OUTSIDE, Out, Wire};
+use dataplane::base::Reason;
+
+fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
+    case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
+}
+
+/// The list.
+pub const KNOWN: &[Difference] = &[
+    Difference {
+        name: "checksum-not-judged",
+        why: "The checksum above IP is the receiver's to judge. The switch changes it by what it \
+              changed (RFC 1624), so a wrong one arrives as wrong as it was sent; Linux drops it.",
+        after: After::Ends,
+        is: |c| c.kernel.is_empty() && !c.switch.is_empty() && wrong_checksum_in(c),
+    },
+    Difference {
+        name: "options-not-filled",
+        why: "Linux writes its address and time into record-route and timestamp options, and \
+              repeats options in its answers. The switch carries options as they are (RFC 7126 \
+              sections 4.5 and 4.7 advise against both) and answers without, or with the request's.",
+        after: After::GoesOn,
+        is: |c| options_in(c) && same_but(c, without_options),
+    },
+    Difference {
+        name: "bad-options-silent",
+        why: "Linux answers malformed options by ICMP 12/0. The switch drops them silently: RFC \
+              7126 section 3.",
+        after: After::GoesOn,
+        is: |c| refused_for(c, &[Reason::BadOptions]) && kernel_only_says(c, (12, 0)),
+    },
+    Difference {
+        name: "rules-before-mtu",
+        why: "Linux compares with the MTU before its rules refuse a packet, and tells the sender. \
+              The switch says nothing about a packet that would not be carried at any size.",
+        after: After::GoesOn,
+        is: |c| {
+            let refused = [
+                Reason::IcmpNoMatch,
+                Reason::TcpNoConnection,
+                Reason::TcpInvalidState,
+                Reason::TcpOutOfWindow,
+                Reason::TcpRstInexact,
+                Reason::TcpMalformed,
+                Reason::PolicyDenied,
+            ];
+            refused_for(c, &refused) && kernel_only_says(c, (3, 4))
+        },
+    },
+    Difference {
+        name: "errors-without-ecn",
+        why: "Linux copies an ECN bit of the packet into the error about it. It says nothing there \
+              (RFC 3168 section 5).",
+        after: After::GoesOn,
+        is: |c| same_but(c, without_ecn),
+    },
+    Difference {
+        name: "errors-quote-a-fragment",
+        why: "Linux puts fragments together before it refuses them and quotes the whole; the switch \
+              quotes the first fragment as it came.",
+        after: After::GoesOn,
+        is: |c| in_fragments(c) && same_but(c, without_quoted_length),
+    },
+    Difference {
+        name: "error-inside-judged",
+        why: "RFC 5508 REQ-3: an error whose quoted header has a wrong checksum is dropped, and so \
+              is one with less than RFC 792's eight bytes behind it. Linux carries them.",
+        after: After::GoesOn,
+        is: |c| {
+            let bad = |e: &Fault| e.damage == 2 || e.quote < 8;
+            let error = match c.step {
+                Step::Error(_, e) => bad(e),
+                step => matches!(step, Step::Again(_)),
+            };
+            error && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
+        },
+    },
+    Difference {
+        name: "tiny-first-fragment",
+        why: "A first fragment without the whole L4 header is refused (RFC 1858 section 3, RFC \
+              3128). Linux puts fragments together before it looks.",
+        after: After::Ends,
+        is: |c| in_fragments(c) && refused_for(c, &[Reason::L4Truncated]),
+    },
+    Difference {
+        name: "fragments-limited",
+        why: "A datagram of more fragments than 64 is refused: each costs memory, and no stack \
+              sends so many.",
+        after: After::Ends,
+        is: |c| in_fragments(c) && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty(),
+    },
+    Difference {
+        name: "land",
+        why: "No host sends itself a packet by a wire: the switch drops what has one address as \
+              source and destination. Linux drops it only when the address is its own.",
+        after: After::GoesOn,
+        is: |c| refused_for(c, &[Reason::Land]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "error-of-another-container",
+        why: "An error from a container that is no end of the connection speaks in the switch's \
+              name: its gateway address inside. Linux puts the address that the client connected to.",
+        after: After::GoesOn,
+        is: |c| {
+            let router = matches!(c.step, Step::Error(_, e) if e.speaker == Speaker::Router);
+            router && c.wires.iter().all(|w| w.port != OUTSIDE) && same_but(c, without_source)
+        },
+    },
+    Difference {
+        name: "published-port-as-source",
+        why: "What a container sends from a published port leaves by that same port outside, one \
+              mapping for both directions (RFC 4787 REQ-1). Linux masquerades it on its own.",
+        after: After::Ends,
+        is: |c| {
+            let flow = c.flow.filter(|f| matches!(f.way, Way::Slot(_)));
+            let by_server = matches!(c.step, Step::Say(_, false, ..));
+            let port = flow.map(|f| f.tuple().dport);
+            let ours = c.switch.iter().all(|o| source_port(o) == port);
+            by_server
+                && !c.switch.is_empty()
+                && ours
+                && same_but(c, |o| {
+                    without_source_port(o);
+                    if options_in(c) {
+                        without_options(o);
+                    }
+                })
+        },
+    },
+    Difference {
+        name: "errors-quote-unfinished-checksums",
+        why: "A packet whose checksum was left to others is quoted by the switch as it came. Linux \
+              changes the quoted one as if it were finished.",
+        after: After::GoesOn,
+        is: |c| {
+            let unfinished = c.wires.iter().any(|w| w.hdr.needs_csum);
+            unfinished && same_but(c, without_quoted_checksum)
+        },
+    },
+    Difference {
+        name: "refused-by-the-first-fragment",
+        why: "What is sent to a port of the switch's own where nobody listens is refused when its \
+              first fragment comes; Linux waits for all of them, and then answers TCP by a reset.",
+        after: After::GoesOn,
+        is: |c| {
+            let refused = |o| matches!(own_error(o), Some((3, 2 | 3)));
+            let waits = datagrams(c.wires).is_empty() && c.kernel.is_empty();
+            let resets = matches!(c.kernel, [o] if is_reset(o));
+            let first = matches!(c.switch, [o] if refused(o));
+            in_fragments(c) && first && (waits || resets)
+        },
+    },
+    Difference {
+        name: "malformed-not-bridged",
+        why: "A frame whose IPv4 header, length or checksum is wrong is not bridged either. A Linux \
+              bridge looks at MAC addresses only.",
+        after: After::GoesOn,
+        is: |c| {
+            let malformed = [
+                Reason::Ipv4Truncated,
+                Reason::Ipv4Version,
+                Reason::Ipv4HeaderLength,
+                Reason::Ipv4TotalLength,
+                Reason::Ipv4Checksum,
+            ];
+            let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
+            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
+            refused_for(c, &malformed) && as_it_came
+        },
+    },
+    Difference {
+        name: "malformed-between-neighbours",
+        why: "A TCP or UDP header that no stack sends is refused on every routed way. Linux does not \
+              look at it where it does not track.",
+        after: After::GoesOn,
+        is: |c| {
+            let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
+            let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
+            flow && refused_for(c, &malformed) && c.kernel.len() == 1
+        },
+    },
+    Difference {
+        name: "nat-clash-refused",
+        why: "A new connection by a published port whose answers would look like those of another \
+              connection is refused. Linux gives the client another port, which the container sees.",
+        after: After::Ends,
+        is: |c| refused_for(c, &[Reason::NatClash]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "quotes-of-fragments",
+        why: "An error about a fragment comes back with the identification and offset that the \
+              fragment left with: RFC 6864 section 5.3 has a NAT change them. Linux put the packet \
+              together, and never changes identifications.",
+        after: After::GoesOn,
+        is: |c| {
+            let error = matches!(c.step, Step::Error(..) | Step::Again(_));
+            let fragment = c.wires.iter().any(|w| quotes_fragment(&w.bytes));
+            error && fragment && same_but(c, without_quoted_fragment)
+        },
+    },
+    Difference {
+        name: "gateway-mac-refused",
+        why: "A frame with the gateway's MAC as source is refused. A Linux bridge carries it to \
+              other ports.",
+        after: After::GoesOn,
+        is: |c| refused_for(c, &[Reason::SrcMacGateway, Reason::SrcMacZero]) && c.kernel.len() == 1,
+    },
+    Difference {
+        name: "another-port-chosen",
+        why: "Both may choose any free external port. In a captured sequence the answers can't \
+              follow the choice, so it ends there; generated ones go on.",
+        after: After::Ends,
+        is: |c| {
+            let external = |o: &Out| o.bytes.get(26..30) == Some(&UP.octets());
+            let captured = matches!(c.step, Step::Frames(_));
+            captured && c.kernel.iter().all(external) && same_but(c, without_source_port)
+        },
+    },
+];

@@ -1,0 +1,362 @@
+//! A sequence through the kernel and two switches.
+
+use super::build::{self, Numbers, View};
+use super::canon::{Names, Speaks, canon};
+use super::facts;
+use super::kernel::Kernel;
+use super::known::{self, After, Met};
+use super::regular::Conversation;
+use super::sequence::{Flow, Sequence, Step, slot};
+use super::switch::Switch;
+use super::{Out, Wire};
+use control::replay::words;
+use dataplane::base::{Proto, Reason};
+use dataplane::frame::parse::{self, bits};
+use dataplane::frame::{L3, L4, VnetHdr};
+
+/// One of the three that get the frames.
+struct Side {
+    views: Vec<View>,
+    last: Vec<Wire>,
+}
+
+/// What the comparison of a step has before it.
+pub struct Case<'a> {
+    /// The step.
+    pub step: &'a Step,
+    /// Its flow, if it has one.
+    pub flow: Option<&'a Flow>,
+    /// What went in, as the switch got it.
+    pub wires: &'a [Wire],
+    /// What came out of the switch, canonical.
+    pub switch: &'a [Out],
+    /// What came out of the kernel, canonical.
+    pub kernel: &'a [Out],
+    /// Why the switch dropped frames.
+    pub dropped: &'a [Reason],
+    /// The switch carried fragments of a datagram that stayed unfinished, and may have a
+    /// connection that the kernel has not.
+    pub carried_in_part: bool,
+    /// The TCP conversation is not, or was not, one that two stacks would have.
+    pub odd: bool,
+}
+
+/// What a sequence came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Frames that went in.
+    pub frames: u64,
+    /// Frames that came out of the kernel.
+    pub out: u64,
+    /// Known differences, by name.
+    pub known: Vec<&'static str>,
+    /// A known difference ended the sequence: connections are not in the same state any more.
+    pub ended: bool,
+    /// The first difference that nobody explains, in words.
+    pub unexplained: Option<String>,
+    /// What kind of difference that is: who let something through, and why the switch did not.
+    pub kind: String,
+}
+
+/// The kernel, and how many sequences ran. Identifications never come again soon, since the
+/// kernel keeps unfinished datagrams for seconds.
+pub struct Runner {
+    kernel: Kernel,
+    id: u16,
+    /// Print every step.
+    pub verbose: bool,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+impl Runner {
+    /// A namespace of its own.
+    ///
+    /// # Errors
+    /// See [`Kernel::new`].
+    pub fn new() -> Result<Runner> {
+        Ok(Runner {
+            kernel: Kernel::new()?,
+            id: 1,
+            verbose: false,
+        })
+    }
+
+    /// Runs a sequence. `seed` decides which worker gets which frame.
+    ///
+    /// # Errors
+    /// When the kernel's side breaks.
+    pub fn run(&mut self, s: &Sequence, seed: u64) -> Result<Outcome> {
+        self.kernel.reset()?;
+        let mut switches = [Switch::new(1, seed), Switch::new(2, seed)];
+        let begin: Vec<_> = s.published.iter().flat_map(|n| both(*n)).collect();
+        let begin = unique(begin);
+        if !begin.is_empty() {
+            self.kernel.publish(&begin)?;
+        }
+        switches.iter_mut().for_each(|w| w.publish(&begin));
+        let mut published = begin;
+        let mut numbers: Vec<Numbers> = (0..s.flows.len()).map(Numbers::new).collect();
+        let mut talks = vec![Conversation::default(); s.flows.len()];
+        let mut last_flow = 0;
+        let mut sides = [(); 3].map(|()| Side {
+            views: vec![View::default(); s.flows.len()],
+            last: Vec::new(),
+        });
+        let mut outcome = Outcome::default();
+        for (at, step) in s.steps.iter().enumerate() {
+            match step {
+                Step::Publish(n) | Step::Unpublish(n) => {
+                    self.change(step, *n, &mut switches, &mut published)?;
+                    continue;
+                }
+                _ => {}
+            }
+            let flow = flow_of(step).filter(|_| !s.flows.is_empty());
+            let flow = flow.map(|n| usize::from(n) % s.flows.len());
+            let resolved = match (step, flow) {
+                (Step::Say(_, by_client, said, _), Some(n)) => {
+                    Some(numbers[n].resolve(*by_client, said))
+                }
+                _ => None,
+            };
+            self.id = self.id.wrapping_add(1).max(1);
+            let mut outs: Vec<Vec<Out>> = Vec::new();
+            let mut inputs: Vec<Vec<Wire>> = Vec::new();
+            let mut raw = [0; 3];
+            for (i, side) in sides.iter_mut().enumerate() {
+                let flow = flow.map(|n| (&s.flows[n], &side.views[n]));
+                let wires = wires(step, flow, resolved, side, self.id);
+                let out = match i {
+                    0 => self.kernel.exchange(&wires)?,
+                    _ => switches[i - 1].exchange(&wires),
+                };
+                raw[i] = out.len();
+                let known =
+                    flow_of(step).map_or(last_flow, |_| flow_index(flow_of(step), s).unwrap_or(0));
+                outs.push(learn(side, step, known, s, &wires, out));
+                inputs.push(wires);
+            }
+            outcome.frames += inputs[0].len() as u64;
+            outcome.out += outs[0].len() as u64;
+            if self.verbose {
+                println!("{at}: {step:?}\n{}", told(&inputs[0], &outs, &switches));
+            }
+            match (step, flow) {
+                (Step::Say(_, by, said, form), Some(n)) => {
+                    talks[n].say(*by, said, form, !outs[0].is_empty());
+                    last_flow = n;
+                }
+                (Step::Error(..) | Step::Stray(..), Some(n)) => last_flow = n,
+                (Step::Again(_), _) => talks
+                    .get_mut(last_flow)
+                    .into_iter()
+                    .for_each(|t| t.disturb()),
+                _ => {}
+            }
+            let odd = flow
+                .or(Some(last_flow))
+                .and_then(|n| talks.get(n))
+                .is_none_or(|t| t.odd);
+            let dropped = switches[0].dropped().to_vec();
+            let case = Case {
+                step,
+                flow: flow.map(|n| &s.flows[n]),
+                wires: &inputs[1],
+                switch: &outs[1],
+                kernel: &outs[0],
+                dropped: &dropped,
+                carried_in_part: outs[1].is_empty() && raw[1] > 0,
+                odd,
+            };
+            if outs[1] != outs[2] {
+                outcome.unexplained = Some(format!(
+                    "step {at} with two workers: {step:?}\n{}",
+                    told(&inputs[0], &outs, &switches)
+                ));
+                outcome.kind = "two workers".into();
+                return Ok(outcome);
+            }
+            match known::judge(&case) {
+                Met::Same => {}
+                Met::Known(name, after) => {
+                    outcome.known.push(name);
+                    if after == After::Ends {
+                        outcome.ended = true;
+                        return Ok(outcome);
+                    }
+                }
+                Met::Unexplained => {
+                    let ports = |out: &[Out]| out.iter().map(|o| o.port).collect::<Vec<_>>();
+                    let (k, w) = (ports(case.kernel), ports(case.switch));
+                    let step = step_kind(step);
+                    outcome.kind =
+                        format!("{step} odd {odd} kernel {k:?} switch {w:?} {dropped:?}");
+                    outcome.unexplained = Some(format!(
+                        "step {at}: {} {step:?}\n{}",
+                        outcome.kind,
+                        told(&inputs[0], &outs, &switches)
+                    ));
+                    return Ok(outcome);
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn change(
+        &mut self,
+        step: &Step,
+        n: u8,
+        switches: &mut [Switch; 2],
+        published: &mut Vec<super::Published>,
+    ) -> Result<()> {
+        for p in both(n) {
+            let there = published.contains(&p);
+            match step {
+                Step::Publish(_) if !there => {
+                    published.push(p);
+                    self.kernel.publish_late(&p)?;
+                    switches.iter_mut().for_each(|w| w.publish(&[p]));
+                }
+                Step::Unpublish(_) if there => {
+                    published.retain(|q| *q != p);
+                    self.kernel.unpublish(&p)?;
+                    switches.iter_mut().for_each(|w| w.unpublish(&p));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn step_kind(step: &Step) -> String {
+    match step {
+        Step::Say(_, _, said, form) => format!("{:?} {:?}", said.segment, form),
+        Step::Error(_, e) => format!("error {:?} damage {}", e.what, e.damage),
+        Step::Again(how) => format!("{how:?}"),
+        Step::Stray(..) => "stray".into(),
+        _ => "frame".into(),
+    }
+}
+
+fn both(n: u8) -> [super::Published; 2] {
+    [slot(n, Proto::TCP), slot(n, Proto::UDP)]
+}
+
+fn unique(all: Vec<super::Published>) -> Vec<super::Published> {
+    let mut seen = Vec::new();
+    for p in all {
+        if !seen.contains(&p) {
+            seen.push(p);
+        }
+    }
+    seen
+}
+
+const fn flow_of(step: &Step) -> Option<u8> {
+    match step {
+        Step::Say(n, ..) | Step::Error(n, _) | Step::Stray(n, ..) => Some(*n),
+        _ => None,
+    }
+}
+
+fn flow_index(n: Option<u8>, s: &Sequence) -> Option<usize> {
+    n.filter(|_| !s.flows.is_empty())
+        .map(|n| usize::from(n) % s.flows.len())
+}
+
+fn wires(
+    step: &Step,
+    flow: Option<(&Flow, &View)>,
+    resolved: Option<build::Resolved>,
+    side: &Side,
+    id: u16,
+) -> Vec<Wire> {
+    match (step, flow, resolved) {
+        (Step::Say(_, by_client, said, form), Some((f, v)), Some(r)) => {
+            build::say(f, v, *by_client, said, form, &r, id)
+        }
+        (Step::Error(_, e), Some((f, v)), _) => build::error(f, v, e),
+        (Step::Stray(_, other, port), Some((f, v)), _) => build::stray(f, v, *other, *port),
+        (Step::Again(how), ..) => build::again(&side.last, *how),
+        (Step::Frames(all), ..) => all.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Remembers what the ends of the flow got, and gives what is compared.
+fn learn(
+    side: &mut Side,
+    step: &Step,
+    n: usize,
+    s: &Sequence,
+    wires: &[Wire],
+    out: Vec<Out>,
+) -> Vec<Out> {
+    if !wires.is_empty() {
+        side.last = wires.to_vec();
+    }
+    if let (Step::Say(_, by_client, ..), true) = (step, n < s.flows.len()) {
+        let f = &s.flows[n];
+        for o in &out {
+            let Ok(p) = parse::parse(&o.bytes, &VnetHdr::PLAIN) else {
+                continue;
+            };
+            let carries = p.l3 == L3::Ipv4 && p.tuple.proto == f.kind.proto();
+            let foreign = p.l4 == L4::IcmpError || p.has(bits::LATER_FRAGMENT);
+            let end = if *by_client {
+                f.server()
+            } else {
+                Some(f.client)
+            };
+            if !carries || foreign || end != Some(o.port) {
+                continue;
+            }
+            if *by_client {
+                side.views[n].at_server = Some(p.tuple);
+            }
+            side.views[n].last[usize::from(*by_client)] = Some(o.clone());
+        }
+    }
+    let names = s.flows.get(n).map_or(Names::default(), |f| Names {
+        external: side.views[n].external(f),
+        own: f.tuple().sport,
+    });
+    let passed_on = wires.iter().any(|w| facts::is_icmp_error(&w.bytes));
+    let speaks = match passed_on {
+        true => Speaks::End,
+        false => Speaks::Router,
+    };
+    canon(&out, names, speaks)
+}
+
+/// What went in and came out, for people.
+fn told(input: &[Wire], outs: &[Vec<Out>], switches: &[Switch; 2]) -> String {
+    let port = |n: usize| ["web", "db", "app", "up"][n];
+    let frame = |bytes: &[u8], hdr: &VnetHdr| {
+        let hex: String = bytes.iter().take(110).map(|b| format!("{b:02x}")).collect();
+        format!(
+            "{}\n        {} bytes {hex}",
+            words::frame(bytes, hdr),
+            bytes.len()
+        )
+    };
+    let mut text = String::new();
+    for w in input {
+        text += &format!("  in  {}: {}\n", port(w.port), frame(&w.bytes, &w.hdr));
+    }
+    for (who, out) in ["kernel", "switch", "two workers"].iter().zip(outs) {
+        text += &format!("  {who}:{}\n", if out.is_empty() { " nothing" } else { "" });
+        for o in out {
+            text += &format!(
+                "    {}: {}\n",
+                port(o.port),
+                frame(&o.bytes, &VnetHdr::PLAIN)
+            );
+        }
+    }
+    let why: Vec<_> = switches[0].dropped().iter().map(|r| r.symbol()).collect();
+    text + &format!("  the switch dropped: {}\n", why.join(", "))
+}
