@@ -7,8 +7,10 @@
 //! - [`report`]: medians, ratios, Markdown, JSON.
 //!
 //! `bin/versus.rs` puts these together. The Criterion benches of the packet path in memory use
-//! [`lab`] (a switch with flows in it) and [`floor`] (the least that such work can cost).
+//! [`lab`] (a switch with flows in it) and [`floor`] (the least that such work can cost);
+//! [`bars`] compares both with what must be reached, for `bin/bars.rs`.
 
+pub mod bars;
 pub mod cpu;
 pub mod floor;
 pub mod frames;
