@@ -13,19 +13,7 @@ use dataplane::frame::batch::BATCH;
 use dataplane::frame::checksum::{apply, combine};
 use dataplane::slow::switch::Switch;
 
-fn array<const N: usize>(b: &[u8], at: usize) -> [u8; N] {
-    b.get(at..at + N)
-        .and_then(|s| s.try_into().ok())
-        .unwrap_or([0; N])
-}
-
-fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) {
-    if let Some(d) = b.get_mut(at..at + N) {
-        d.copy_from_slice(&v);
-    }
-}
-
-/// Routed TCP frames with finished checksums, original direction.
+/// Routed TCP frames with finished checksums, without options.
 pub struct Routed {
     hashes: [u64; BATCH],
     records: [u32; BATCH],
@@ -40,22 +28,37 @@ impl Default for Routed {
     }
 }
 
+/// Ethernet, IPv4 and TCP headers.
+const HEADERS: usize = 54;
+
+fn four(b: &[u8; HEADERS], at: usize) -> u32 {
+    b[at..].first_chunk().map_or(0, |v| u32::from_be_bytes(*v))
+}
+
+fn two(b: &[u8; HEADERS], at: usize) -> u16 {
+    u16::from_be_bytes([b[at], b[at + 1]])
+}
+
 impl Routed {
-    /// One batch.
-    pub fn pass(&mut self, sw: &Switch, zone: Zone, batch: &mut Batch) {
+    /// One batch of frames that come in by `zone` and are of direction `dir` in their connection.
+    pub fn pass(&mut self, sw: &Switch, zone: Zone, dir: Dir, batch: &mut Batch) {
         let ct = &sw.conntrack;
+        let n = batch.len();
         for (f, hash) in batch.frames().iter().zip(&mut self.hashes) {
-            let b = f.bytes();
-            let ports = u64::from(u32::from_be_bytes(array(b, 34)));
-            let proto = u64::from(b.get(23).copied().unwrap_or(0));
+            let Some(b) = f.bytes().first_chunk::<HEADERS>() else {
+                continue;
+            };
             let key = FlowKey {
-                a: u64::from_be_bytes(array(b, 26)),
-                b: (ports << 32) | (proto << 24) | ((zone as u64) << 16) | 1,
+                a: u64::from(four(b, 26)) << 32 | u64::from(four(b, 30)),
+                b: u64::from(four(b, 34)) << 32
+                    | u64::from(b[23]) << 24
+                    | (zone as u64) << 16
+                    | 1,
             };
             *hash = ct.index.hash(&key);
             ct.index.prefetch(*hash);
         }
-        for (hash, record) in self.hashes.iter().zip(&mut self.records).take(batch.len()) {
+        for (hash, record) in self.hashes.iter().zip(&mut self.records).take(n) {
             *record = ct.index.candidate(*hash).unwrap_or(0);
             if let Some(r) = ct.slab.get(*record) {
                 prefetch(r);
@@ -65,22 +68,30 @@ impl Routed {
             let Some(r) = ct.slab.get(*record) else {
                 continue;
             };
-            let (to, new) = (r.forward(Dir::Orig), r.key(Dir::Reply));
-            let b = f.bytes_mut();
-            put(b, 0, to.dst_mac.0);
-            put(b, 6, Mac::ZERO.0);
-            let ttl = b.get(22).copied().unwrap_or(0);
-            put(b, 22, [ttl.wrapping_sub(1)]);
-            let ip = u16::from_be_bytes(array(b, 24));
-            put(b, 24, apply(ip, combine(0xfeff, to.ip_delta)).to_be_bytes());
+            let Some(b) = f.bytes_mut().first_chunk_mut::<HEADERS>() else {
+                continue;
+            };
+            let (to, new) = (r.forward(dir), r.key(dir.other()));
+            b[..6].copy_from_slice(&to.dst_mac.0);
+            b[6..12].copy_from_slice(&Mac::ZERO.0);
+            b[22] = b[22].wrapping_sub(1);
+            let ip = apply(two(b, 24), combine(0xfeff, to.ip_delta));
+            b[24..26].copy_from_slice(&ip.to_be_bytes());
             // The answer's tuple, turned round.
-            put(b, 26, new.a.rotate_left(32).to_be_bytes());
+            b[26..34].copy_from_slice(&new.a.rotate_left(32).to_be_bytes());
             let ports = ((new.b >> 32) as u32).rotate_left(16);
-            put(b, 34, ports.to_be_bytes());
-            let l4 = u16::from_be_bytes(array(b, 50));
-            put(b, 50, apply(l4, to.l4_delta).to_be_bytes());
+            b[34..38].copy_from_slice(&ports.to_be_bytes());
+            let l4 = apply(two(b, 50), to.l4_delta);
+            b[50..52].copy_from_slice(&l4.to_be_bytes());
         }
     }
+}
+
+/// A MAC address in a frame; zero when there is none.
+fn mac(b: &[u8], at: usize) -> Mac {
+    b.get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map_or(Mac::ZERO, |m| Mac(*m))
 }
 
 /// Bridged frames: both MACs looked up, nothing changed.
@@ -91,13 +102,13 @@ impl Bridged {
     /// One batch; gives something that depends on every look-up.
     pub fn pass(&mut self, sw: &Switch, batch: &Batch, now: Tick) -> u32 {
         for f in batch.frames() {
-            sw.fdb.prefetch(0, Mac(array(f.bytes(), 0)));
-            sw.fdb.prefetch(0, Mac(array(f.bytes(), 6)));
+            sw.fdb.prefetch(0, mac(f.bytes(), 0));
+            sw.fdb.prefetch(0, mac(f.bytes(), 6));
         }
         let mut sum = 0u32;
         for f in batch.frames() {
-            let to = sw.fdb.lookup(0, Mac(array(f.bytes(), 0)), now);
-            let from = sw.fdb.lookup(0, Mac(array(f.bytes(), 6)), now);
+            let to = sw.fdb.lookup(0, mac(f.bytes(), 0), now);
+            let from = sw.fdb.lookup(0, mac(f.bytes(), 6), now);
             sum = sum
                 .wrapping_add(to.map_or(0, |p| u32::from(p.0)))
                 .wrapping_add(from.map_or(0, |p| u32::from(p.0)));
@@ -109,19 +120,19 @@ impl Bridged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::{Flow, Lab};
+    use crate::lab::{Flow, Lab, Room};
     use dataplane::frame::parse;
-    use dataplane::port::Caps;
 
     /// The floor has to do the work that it stands for, else it is no floor.
     #[test]
     fn rewrites_as_the_pipeline_does() {
-        for flow in [Flow::Dnat, Flow::Masquerade] {
-            let mut lab = Lab::new(64, 64, Caps::ALL).unwrap();
-            let mut pass = lab.open(flow, 3, 10).unwrap().batches_of(3);
-            let zone = match flow {
-                Flow::Dnat => Zone::Uplink,
-                Flow::Masquerade => Zone::Inside,
+        for (flow, dir) in Flow::BOTH.into_iter().flat_map(|f| Dir::BOTH.map(|d| (f, d))) {
+            let mut lab = Lab::new(Room::for_connections(64)).unwrap();
+            lab.open(flow, 3).unwrap();
+            let mut pass = lab.established(flow, dir, 3).batches_of(3);
+            let zone = match flow.from_outside(dir) {
+                true => Zone::Uplink,
+                false => Zone::Inside,
             };
             let sw = std::sync::Arc::clone(lab.switch());
             let seen = |b: &Batch| -> Vec<Vec<u8>> {
@@ -141,7 +152,7 @@ mod tests {
                 for f in b.frames() {
                     copy.push(f.bytes(), f.hdr);
                 }
-                floor.pass(&sw, zone, b);
+                floor.pass(&sw, zone, dir, b);
                 floors.extend(seen(b));
                 lab.process(&mut copy, ingress);
                 other.extend(seen(&copy));
@@ -150,6 +161,7 @@ mod tests {
             assert!(floors.iter().all(|f| {
                 parse::parse(f, &dataplane::frame::VnetHdr::PLAIN).is_ok_and(|p| p.ttl == 63)
             }));
+            lab.nothing_lost().unwrap();
         }
     }
 }

@@ -7,9 +7,11 @@
 //! [`awake`] (the cores' idle states) and [`report`] (medians, ratios, Markdown, JSON).
 //!
 //! In memory: the Criterion benches of the packet path use [`lab`] (a switch with flows in it)
-//! and [`floor`] (the least that such work can cost).
+//! and [`floor`] (the least that such work can cost); [`bars`] compares both with what must be
+//! reached, for `bin/bars.rs`.
 
 pub mod awake;
+pub mod bars;
 pub mod cpu;
 pub mod floor;
 pub mod frames;

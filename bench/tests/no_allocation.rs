@@ -1,18 +1,19 @@
 //! An established flow costs no allocation, neither by the pipeline nor by the tx stage.
 
 use allocation_counter::measure;
-use bench::lab::{Flow, Lab, Pass};
+use bench::lab::{Flow, Lab, Pass, Room};
+use dataplane::flow::Dir;
 use dataplane::port::Caps;
 
 /// Batches behind the first few, which may let the lists grow to their size.
 fn allocations(lab: &mut Lab, mut pass: Pass) -> u64 {
     for _ in 0..4 {
-        pass.send(lab);
+        lab.send(&mut pass);
     }
     let (hits, bridged) = (lab.totals().hits, lab.totals().bridged);
     let found = measure(|| {
         for _ in 0..100 {
-            pass.send(lab);
+            lab.send(&mut pass);
         }
     });
     let t = lab.totals();
@@ -24,11 +25,17 @@ fn allocations(lab: &mut Lab, mut pass: Pass) -> u64 {
 #[test]
 fn hits_allocate_nothing() {
     for caps in [Caps::ALL, Caps::NONE] {
-        for flow in [Flow::Dnat, Flow::Masquerade] {
+        for (flow, dir) in Flow::BOTH.into_iter().flat_map(|f| Dir::BOTH.map(|d| (f, d))) {
             for flows in [1, 500] {
-                let mut lab = Lab::new(1024, 64, caps).unwrap();
-                let pass = lab.open(flow, flows, 1_000).unwrap();
-                assert_eq!(allocations(&mut lab, pass), 0, "{flow:?} {flows} {caps:?}");
+                let mut lab = Lab::new(Room {
+                    caps,
+                    ..Room::for_connections(1024)
+                })
+                .unwrap();
+                lab.open(flow, flows).unwrap();
+                let pass = lab.with_payload(flow, dir, flows, 1_000);
+                let n = allocations(&mut lab, pass);
+                assert_eq!(n, 0, "{flow:?} {dir:?} {flows} {caps:?}");
             }
         }
     }
@@ -37,7 +44,11 @@ fn hits_allocate_nothing() {
 #[test]
 fn bridged_frames_allocate_nothing() {
     for caps in [Caps::ALL, Caps::NONE] {
-        let mut lab = Lab::new(64, 1024, caps).unwrap();
+        let mut lab = Lab::new(Room {
+            caps,
+            ..Room::for_macs(1024)
+        })
+        .unwrap();
         let pass = lab.bridged(100);
         assert_eq!(allocations(&mut lab, pass), 0, "{caps:?}");
     }

@@ -51,6 +51,13 @@ impl<T: Zeroable> Table<T> {
     }
 }
 
+impl<T> Table<T> {
+    /// Bytes of address space that the elements take, touched or not.
+    pub const fn bytes(&self) -> u64 {
+        self.layout.size() as u64
+    }
+}
+
 impl<T> Deref for Table<T> {
     type Target = [T];
 

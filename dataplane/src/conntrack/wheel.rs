@@ -87,6 +87,11 @@ impl<T: Copy> Wheel<T> {
         self.len == 0
     }
 
+    /// Bytes of the arena.
+    pub const fn bytes(&self) -> u64 {
+        (self.nodes.capacity() * size_of::<Node<T>>()) as u64
+    }
+
     /// Adds an entry that comes out of the first [`Wheel::advance`] at or (by less than
     /// [`SLOT_MS`]) after `deadline`. One whose deadline is not after the wheel's time (up to 24
     /// days before it) comes out of the next `advance`.

@@ -53,6 +53,11 @@ impl Index {
         }
     }
 
+    /// Bytes of the table.
+    pub const fn bytes(&self) -> u64 {
+        self.buckets.bytes()
+    }
+
     /// The keyed hash of a key; the other calls take it back.
     #[inline]
     pub fn hash(&self, k: &FlowKey) -> u64 {

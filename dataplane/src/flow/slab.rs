@@ -44,6 +44,14 @@ impl Slab {
         self.records.len() as u32
     }
 
+    /// Bytes of the records, and of the list of those that were given back.
+    pub fn bytes(&self) -> (u64, u64) {
+        let f = self.free_list();
+        let list = f.ready.capacity() * size_of::<RecordId>()
+            + f.limbo.capacity() * size_of::<(u64, RecordId)>();
+        (self.records.bytes(), list as u64)
+    }
+
     /// The record, free or not.
     #[inline]
     pub fn get(&self, id: RecordId) -> Option<&Record> {

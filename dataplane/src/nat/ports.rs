@@ -242,6 +242,15 @@ impl Ports {
         }
     }
 
+    /// Bytes of the tables of ports and of the mappings.
+    pub fn bytes(&self) -> u64 {
+        // The map keeps one of eight slots free, and a byte of hash beside each.
+        let slot = size_of::<((Proto, Endpoint), Mapping)>() + 1;
+        let map = self.mappings.capacity() * 8 / 7 * slot;
+        let spaces = [&self.tcp, &self.udp, &self.icmp];
+        spaces.iter().map(|s| s.users.bytes() + s.owner.bytes()).sum::<u64>() + map as u64
+    }
+
     /// Inside endpoints that have a mapping.
     pub fn mappings(&self) -> usize {
         self.mappings.len()

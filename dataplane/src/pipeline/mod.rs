@@ -93,6 +93,11 @@ impl Engine {
         &self.sw
     }
 
+    /// Bytes of this worker's timers.
+    pub fn timer_bytes(&self) -> u64 {
+        self.wheel.bytes()
+    }
+
     /// What became of each frame of the last batch.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts

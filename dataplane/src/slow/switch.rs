@@ -55,6 +55,19 @@ pub struct Switch {
     closing: Mutex<VecDeque<(RecordId, u32)>>,
 }
 
+/// Bytes of the tables that grow with the number of connections, timers not included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Memory {
+    /// Connection records.
+    pub records: u64,
+    /// Index of flows.
+    pub index: u64,
+    /// External ports and mappings.
+    pub mappings: u64,
+    /// Lists of free and of closing connections.
+    pub lists: u64,
+}
+
 impl Switch {
     /// An empty switch for `workers` workers.
     pub fn new(cfg: Config, workers: usize) -> Switch {
@@ -88,6 +101,18 @@ impl Switch {
             base: Mutex::default(),
             closing: Mutex::default(),
             cfg,
+        }
+    }
+
+    /// What the connections' tables take.
+    pub fn memory(&self) -> Memory {
+        let (records, free) = self.conntrack.slab.bytes();
+        let closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        Memory {
+            records,
+            index: self.conntrack.index.bytes(),
+            mappings: self.external.bytes(),
+            lists: free + (closing.capacity() * size_of::<(RecordId, u32)>()) as u64,
         }
     }
 
