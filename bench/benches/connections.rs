@@ -103,8 +103,13 @@ fn ports(c: &mut Criterion) {
             let lab = Lab::new(Room::for_connections(64)).unwrap();
             let sw = lab.switch();
             for i in (0..64_512).filter(|i| i % 100 < percent) {
-                sw.take_external(Proto::TCP, Lab::inside_endpoint(i), |_| true)
-                    .unwrap();
+                sw.take_external(
+                    Proto::TCP,
+                    Lab::inside_endpoint(i),
+                    lab.now().tick(),
+                    |_| true,
+                )
+                .unwrap();
             }
             let (mut next, mut held) = (1_000_000u32, Vec::with_capacity(64));
             b.iter_custom(|wanted| {
@@ -113,7 +118,11 @@ fn ports(c: &mut Criterion) {
                         for _ in 0..n {
                             next += 1009;
                             let e = Lab::inside_endpoint(next % 8_000_000 + 1_000_000);
-                            held.push((e, sw.take_external(Proto::TCP, e, |_| true).unwrap()));
+                            held.push((
+                                e,
+                                sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
+                                    .unwrap(),
+                            ));
                         }
                     });
                     for (e, p) in held.drain(..) {

@@ -24,7 +24,12 @@ pub(super) fn l2(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
         }
         out(Line {
             what: format!("L2 by FDB, {} MACs", count(n)),
-            figure: format!("{} ({:.1} ns), {:.2} × floor", mega(v.ours), v.ours, v.ratio),
+            figure: format!(
+                "{} ({:.1} ns), {:.2} × floor",
+                mega(v.ours),
+                v.ours,
+                v.ratio
+            ),
             beside: format!("floor {}", mega(v.other)),
             bar: format!("≤ {BAR:.1} × floor (goal 1.5)"),
             met: Some(v.ratio <= BAR),

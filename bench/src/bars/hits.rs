@@ -1,6 +1,6 @@
 //! Established flows against the floor, and superframes against ordinary frames.
 
-use super::{Line, Scale, Versus, count, mega, median, versus};
+use super::{Line, Scale, Versus, count, median, mega, versus};
 use crate::Result;
 use crate::lab::{Draw, Flow, Lab, Room};
 use dataplane::flow::Dir;
@@ -18,7 +18,10 @@ pub(super) fn hits(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
             let mut lab = Lab::new(Room::for_connections(n.max(64)))?;
             lab.open(flow, n)?;
             let slow = lab.totals().slow;
-            for (dir, draw) in Dir::BOTH.into_iter().flat_map(|d| Draw::BOTH.map(|w| (d, w))) {
+            for (dir, draw) in Dir::BOTH
+                .into_iter()
+                .flat_map(|d| Draw::BOTH.map(|w| (d, w)))
+            {
                 if n == 1 && draw == Draw::Zipf {
                     continue;
                 }

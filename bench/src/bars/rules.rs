@@ -83,7 +83,9 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
             spent += timed(|| {
                 for k in 0..64 {
                     let e = endpoint(first + k * 1009);
-                    if let Ok(p) = black_box(sw.take_external(Proto::TCP, e, |_| true)) {
+                    if let Ok(p) =
+                        black_box(sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true))
+                    {
                         held.push((e, p));
                     }
                 }
@@ -99,7 +101,11 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
             .filter(|i| i % 100 != 0)
             .map(|i| {
                 let e = endpoint(i);
-                Ok((e, sw.take_external(Proto::TCP, e, |_| true).map_err(|r| r.sentence())?))
+                Ok((
+                    e,
+                    sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
+                        .map_err(|r| r.sentence())?,
+                ))
             })
             .collect()
     };

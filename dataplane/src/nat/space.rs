@@ -59,6 +59,11 @@ impl Space {
         }
     }
 
+    /// Bytes of the tables by port.
+    pub(super) fn bytes(&self) -> u64 {
+        self.users.bytes() + self.owner.bytes()
+    }
+
     fn rest(&self) -> MutexGuard<'_, Rest> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
