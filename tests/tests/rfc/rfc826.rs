@@ -144,7 +144,7 @@ fn rfc_5227_2_4_a_claim_to_our_address_is_refused_and_counted() {
     // Nobody believed it.
     let t = udp_tuple(DB, 1, UP, 4_000);
     lab.route(&lab.db.clone(), &t, &udp(&t, b""));
-    assert_eq!(lab.only(&lab.db).tuple().src, GW);
+    assert_eq!(lab.only(&lab.db).tuple().src, UP);
 }
 
 #[test]
