@@ -131,7 +131,7 @@ impl Groups {
         let soon = now.plus(LAST_MEMBER_MS);
         let members = t.groups.get_mut(&(vid, group)).map(|g| &mut g.members);
         let member = members.and_then(|all| all.iter_mut().find(|m| m.port == port));
-        let Some(m) = member.filter(|m| !m.v1_until.is_some_and(|t| !now.reached(t))) else {
+        let Some(m) = member.filter(|m| m.v1_until.is_none_or(|t| now.reached(t))) else {
             return false;
         };
         if !soon.reached(m.until) {

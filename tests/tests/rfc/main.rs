@@ -22,3 +22,4 @@ mod rfc826;
 mod table;
 mod tcp_close;
 mod tcp_flows;
+mod tcp_windows;
