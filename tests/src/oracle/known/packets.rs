@@ -31,8 +31,8 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "bad-options-silent",
-        why: "Linux answers malformed options by ICMP 12/0. The switch drops them silently: RFC \
-              7126 section 3.",
+        why: "Linux answers malformed options by ICMP 12/0. The switch drops them silently, \
+              as it does all that no stack sends.",
         after: After::GoesOn,
         is: |c| refused_for(c, &[Reason::BadOptions]) && kernel_only_says(c, (12, 0)),
     },
@@ -56,8 +56,8 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "errors-without-ecn",
-        why: "Linux copies an ECN bit of the packet into the error about it. It says nothing there \
-              (RFC 3168 section 5).",
+        why: "Linux copies an ECN bit of the packet into the error about it. The bit is about the \
+              packet's way and not the error's, so the switch leaves it out.",
         after: After::GoesOn,
         is: |c| same_but(c, without_ecn),
     },
