@@ -109,9 +109,7 @@ const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "we refuse a fragment that is empty, unaligned or beyond 65,535 bytes",
-        holds: |_, r, ours, theirs| {
-            r == Some(Reason::FragMalformed) && ours.0.ip == theirs.0.ip
-        },
+        holds: |_, r, ours, theirs| r == Some(Reason::FragMalformed) && ours.0.ip == theirs.0.ip,
     },
     Excuse {
         name: "a first fragment is judged by its header only, others want all of a datagram",
@@ -151,12 +149,17 @@ const EXCUSES: &[Excuse] = &[
     },
     Excuse {
         name: "0x9100 is no tag that a standard knows; etherparse walks it",
-        holds: |b, _, _, _| [12, 16].iter().any(|at| b.get(*at..at + 2) == Some(&[0x91, 0])),
+        holds: |b, _, _, _| {
+            [12, 16]
+                .iter()
+                .any(|at| b.get(*at..at + 2) == Some(&[0x91, 0]))
+        },
     },
     Excuse {
         name: "we walk two VLAN tags",
         holds: |b, _, ours, _| {
-            let tag = |at: usize| matches!(b.get(at..at + 2), Some([0x81 | 0x91, 0] | [0x88, 0xa8]));
+            let tag =
+                |at: usize| matches!(b.get(at..at + 2), Some([0x81 | 0x91, 0] | [0x88, 0xa8]));
             tag(12) && tag(16) && ours.0.vid.is_some()
         },
     },
@@ -175,13 +178,18 @@ fn compare(b: &[u8], theirs: &Answer) -> Result<Option<&'static str>, String> {
     }
     match EXCUSES.iter().find(|e| (e.holds)(b, reason, &mine, theirs)) {
         Some(e) => Ok(Some(e.name)),
-        None => Err(format!("{b:02x?}\n  ours   {mine:?} {reason:?}\n  theirs {theirs:?}")),
+        None => Err(format!(
+            "{b:02x?}\n  ours   {mine:?} {reason:?}\n  theirs {theirs:?}"
+        )),
     }
 }
 
 fn check(b: &[u8]) -> Vec<&'static str> {
     let mut used = Vec::new();
-    let all = [("etherparse", others::etherparse(b)), ("smoltcp", others::smoltcp(b))];
+    let all = [
+        ("etherparse", others::etherparse(b)),
+        ("smoltcp", others::smoltcp(b)),
+    ];
     for (name, theirs) in all {
         let Some(theirs) = theirs else { continue };
         match compare(b, &theirs) {
@@ -222,14 +230,27 @@ fn whole() -> impl Strategy<Value = Vec<u8>> {
     let l4 = prop_oneof![
         (any::<u32>(), any::<u32>(), 0u8..64, 0usize..40).prop_map(move |(s, a, f, n)| {
             let t = t(dataplane::base::Proto::TCP);
-            (t, tcp_with(&t, (s, a), f, 1_000, &[2, 4, 5, 0xb4][..n % 2 * 4], &vec![7; n]))
+            (
+                t,
+                tcp_with(
+                    &t,
+                    (s, a),
+                    f,
+                    1_000,
+                    &[2, 4, 5, 0xb4][..n % 2 * 4],
+                    &vec![7; n],
+                ),
+            )
         }),
         (0usize..40).prop_map(move |n| {
             let t = t(dataplane::base::Proto::UDP);
             (t, udp(&t, &vec![7; n]))
         }),
         (0u8..20, 0u8..4, 0usize..40).prop_map(move |(k, c, n)| {
-            (t(dataplane::base::Proto::ICMP), icmp(k, c, [0; 4], &vec![7; n]))
+            (
+                t(dataplane::base::Proto::ICMP),
+                icmp(k, c, [0; 4], &vec![7; n]),
+            )
         }),
         (any::<u8>(), 0usize..40)
             .prop_map(move |(p, n)| (t(dataplane::base::Proto(p)), vec![9; n])),

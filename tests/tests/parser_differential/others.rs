@@ -16,7 +16,10 @@ pub fn etherparse(b: &[u8]) -> Option<Answer> {
     };
     let mut f = Fields::default();
     let ethernet = b.first_chunk::<14>()?;
-    f.macs = (ethernet[..6].try_into().ok()?, ethernet[6..12].try_into().ok()?);
+    f.macs = (
+        ethernet[..6].try_into().ok()?,
+        ethernet[6..12].try_into().ok()?,
+    );
     f.ethertype = u16::from_be_bytes([ethernet[12], ethernet[13]]);
     for (n, ext) in packet.link_exts.iter().enumerate() {
         let LinkExtSlice::Vlan(v) = ext else {
@@ -87,7 +90,9 @@ pub fn smoltcp(b: &[u8]) -> Option<Answer> {
     f.ethertype = e.ethertype().into();
     match f.ethertype {
         0x0806 => {
-            let layer = ArpPacket::new_checked(e.payload()).is_err().then_some(Layer::Net);
+            let layer = ArpPacket::new_checked(e.payload())
+                .is_err()
+                .then_some(Layer::Net);
             return Some((f, layer));
         }
         0x0800 => {}
@@ -114,7 +119,13 @@ pub fn smoltcp(b: &[u8]) -> Option<Answer> {
             f.ports = Some((t.src_port(), t.dst_port()));
             let flags = ip.payload()[13];
             let header = usize::from(t.header_len());
-            f.tcp = Some((t.seq_number().0 as u32, t.ack_number().0 as u32, t.window_len(), flags, header));
+            f.tcp = Some((
+                t.seq_number().0 as u32,
+                t.ack_number().0 as u32,
+                t.window_len(),
+                flags,
+                header,
+            ));
         }),
         IpProtocol::Udp => UdpPacket::new_checked(ip.payload()).map(|u| {
             f.ports = Some((u.src_port(), u.dst_port()));
