@@ -151,14 +151,15 @@ impl Runner {
             match (step, flow) {
                 (Step::Say(_, by, said, form), Some(n)) => {
                     talks[n].say(*by, said, form, !outs[0].is_empty());
-                    last_flow = n;
                 }
-                (Step::Error(..) | Step::Stray(..), Some(n)) => last_flow = n,
                 (Step::Again(_), _) => talks
                     .get_mut(last_flow)
                     .into_iter()
                     .for_each(|t| t.disturb()),
                 _ => {}
+            }
+            if let Some(n) = flow.filter(|_| !inputs[0].is_empty()) {
+                last_flow = n;
             }
             let odd = flow
                 .or(Some(last_flow))
@@ -328,14 +329,17 @@ fn learn(
         }
     }
     // What was refused at first may come out when it comes again.
-    if let (Step::Again(_), Some(v)) = (step, side.views.get_mut(n))
-        && v.at_server.is_none()
-    {
+    let client = s.flows.get(n).map(|f| f.client_ip().octets());
+    let by_client = wires
+        .iter()
+        .any(|w| w.bytes.get(26..30) == client.as_ref().map(|c| &c[..]));
+    if let (Step::Again(_), Some(v), true) = (step, side.views.get_mut(n), by_client) {
         let parsed = out
             .iter()
             .filter_map(|o| parse::parse(&o.bytes, &VnetHdr::PLAIN).ok());
         let mut translated = parsed.filter(|p| p.l3 == L3::Ipv4 && p.tuple.src == UP);
-        v.at_server = translated.find(|p| p.tuple.sport != 0).map(|p| p.tuple);
+        let found = translated.find(|p| p.tuple.sport != 0).map(|p| p.tuple);
+        v.at_server = found.or(v.at_server);
     }
     let names = s.flows.get(n).map_or(Names::default(), |f| Names {
         external: side.views[n].external(f),

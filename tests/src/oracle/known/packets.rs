@@ -224,13 +224,6 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
-        name: "gateway-mac-refused",
-        why: "A frame with the gateway's MAC as source is refused. A Linux bridge carries it to \
-              other ports.",
-        after: After::GoesOn,
-        is: |c| refused_for(c, &[Reason::SrcMacGateway, Reason::SrcMacZero]) && c.kernel.len() == 1,
-    },
-    Difference {
         name: "another-port-chosen",
         why: "Both may choose any free external port. In a captured sequence the answers can't \
               follow the choice, so it ends there; generated ones go on.",
