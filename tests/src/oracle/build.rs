@@ -285,7 +285,7 @@ pub fn stray(f: &Flow, v: &View, other_host: bool, dport: u16) -> Vec<Wire> {
         Kind::Tcp => tcp_with(&t, (5, 0), SYN, 1_000, &[], &[]),
         Kind::Udp => packet::udp(&t, b"stray"),
         Kind::Echo => pong(seen.sport, 1, b"stray"),
-        Kind::Other(_) => b"stray".to_vec(),
+        Kind::Other(_) => vec![0; 20],
     };
     let packet = ipv4(&Ip::default(), &t, &l4);
     let frame = eth(mac(UP), mac(PEER), 0x0800, &packet);

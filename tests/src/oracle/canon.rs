@@ -15,6 +15,7 @@
 
 use super::Out;
 use crate::memory::UP;
+use crate::memory::packet::naive_sum;
 use dataplane::base::Proto;
 use dataplane::frame::checksum;
 
@@ -82,11 +83,11 @@ fn one(o: &mut Out, names: Names, speaks: Speaks, was_cut: bool) {
     let error = matches!(icmp, Some(3 | 4 | 5 | 11 | 12));
     rename(b, 14, names);
     if error && b.len() >= l4 + 8 + 20 {
+        // Judged before the quoted ports change, which the checksum covers.
+        if naive_sum(&[&b[l4..]]) == 0xffff {
+            put16(b, l4 + 2, 0);
+        }
         rename(b, l4 + 8, names);
-        let sum = be16(b, l4 + 2);
-        let valid = checksum::finish(checksum::sum(&b[l4..], 0)) == 0;
-        // The quoted ports are in it; judged here, as what is renamed may be odd in number.
-        put16(b, l4 + 2, if valid { 0 } else { sum });
     }
     let own_address = b[26..30] == UP.octets() || b[26..30] == crate::memory::GW.octets();
     let by_router = own_address && (error && speaks == Speaks::Router || icmp == Some(0));

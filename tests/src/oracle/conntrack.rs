@@ -2,7 +2,7 @@
 //! Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
 
 use super::netfilter::{ACK, Attrs, DUMP, Netfilter, attr};
-use dataplane::base::Proto;
+use dataplane::base::{Proto, Tuple};
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -12,8 +12,10 @@ const IPV4: u8 = 2;
 const TUPLE_ORIG: u16 = 1;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
+const IP_SRC: u16 = 1;
 const IP_DST: u16 = 2;
 const PROTO_NUM: u16 = 1;
+const PROTO_SPORT: u16 = 2;
 const PROTO_DPORT: u16 = 3;
 
 /// Forgets every connection of the namespace.
@@ -25,7 +27,41 @@ pub fn flush(nf: &mut Netfilter) -> io::Result<()> {
     nf.send().map(drop)
 }
 
-/// Forgets those whose first packet went to this address and port.
+/// Forgets the connection that such a packet opened, if there is one.
+///
+/// # Errors
+/// What the kernel refused.
+pub fn forget_one(nf: &mut Netfilter, t: &Tuple) -> io::Result<()> {
+    let ip = Attrs::default()
+        .bytes(IP_SRC, &t.src.octets())
+        .bytes(IP_DST, &t.dst.octets());
+    let proto = Attrs::default()
+        .bytes(PROTO_NUM, &[t.proto.0])
+        .bytes(PROTO_SPORT, &t.sport.to_be_bytes())
+        .bytes(PROTO_DPORT, &t.dport.to_be_bytes());
+    delete(
+        nf,
+        Attrs::default().nest(TUPLE_IP, ip).nest(TUPLE_PROTO, proto),
+    )
+}
+
+fn delete(nf: &mut Netfilter, tuple: Attrs) -> io::Result<()> {
+    nf.push(
+        DELETE,
+        ACK,
+        IPV4,
+        0,
+        &Attrs::default().nest(TUPLE_ORIG, tuple),
+    );
+    match nf.send() {
+        // Ended in the meantime.
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        r => r.map(drop),
+    }
+}
+
+/// Forgets those whose first packet went to this address and port. The kernel goes through its
+/// whole table for that, some ten milliseconds.
 ///
 /// # Errors
 /// What the kernel refused.
@@ -42,13 +78,7 @@ pub fn forget(nf: &mut Netfilter, proto: Proto, ip: Ipv4Addr, port: u16) -> io::
         if !ours {
             continue;
         }
-        let a = Attrs::default().nest(TUPLE_ORIG, Attrs(tuple.to_vec()));
-        nf.push(DELETE, ACK, IPV4, 0, &a);
-        match nf.send() {
-            // Ended in the meantime.
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
-            r => drop(r?),
-        }
+        delete(nf, Attrs(tuple.to_vec()))?;
     }
     Ok(())
 }

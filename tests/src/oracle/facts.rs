@@ -205,3 +205,8 @@ pub fn without_quoted_fragment(o: &mut Out) {
 pub fn is_icmp_error(b: &[u8]) -> bool {
     matches!(message(b), Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])))
 }
+
+/// Whether an ICMP error quotes a packet with IP options.
+pub fn quotes_options(b: &[u8]) -> bool {
+    quoted_at(b).is_some_and(|at| b[at] & 15 > 5)
+}

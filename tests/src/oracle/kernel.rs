@@ -13,7 +13,7 @@ use crate::memory::packet::{self, Ip, eth, ipv4};
 use crate::memory::{FAR, GW, PEER, UP, mac};
 use control::netlink::{Address, LinkChange, Netlink, Real, Route};
 use control::netns::{Netns, NetnsError};
-use dataplane::base::{Mac, Proto};
+use dataplane::base::{Mac, Proto, Tuple};
 use dataplane::frame::{Batch, VnetHdr};
 use dataplane::port::PortQueue;
 use dataplane::port::sys::tap::{self, Offload, TapQueue};
@@ -180,19 +180,31 @@ impl Kernel {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn publish_late(&mut self, one: &Published) -> Result<()> {
+    pub fn publish_late(&mut self, one: &Published, by: Option<&[Tuple]>) -> Result<()> {
         self.publish(std::slice::from_ref(one))?;
-        Ok(conntrack::forget(&mut self.netfilter, one.0, UP, one.1)?)
+        self.forget(one, by)
+    }
+
+    /// Forgets the connections to a port: those of these tuples, or all.
+    fn forget(&mut self, one: &Published, by: Option<&[Tuple]>) -> Result<()> {
+        let Some(tuples) = by else {
+            return Ok(conntrack::forget(&mut self.netfilter, one.0, UP, one.1)?);
+        };
+        let to_it = |t: &&Tuple| (t.proto, t.dst, t.dport) == (one.0, UP, one.1);
+        for t in tuples.iter().filter(to_it) {
+            conntrack::forget_one(&mut self.netfilter, t)?;
+        }
+        Ok(())
     }
 
     /// Withdraws a port, and the connections by it, as Docker and the switch do.
     ///
     /// # Errors
     /// What the kernel refused.
-    pub fn unpublish(&mut self, one: &Published) -> Result<()> {
+    pub fn unpublish(&mut self, one: &Published, by: Option<&[Tuple]>) -> Result<()> {
         rules::unpublish(&mut self.netfilter, std::slice::from_ref(one))?;
         self.published.retain(|p| p != one);
-        Ok(conntrack::forget(&mut self.netfilter, one.0, UP, one.1)?)
+        self.forget(one, by)
     }
 
     /// Sends frames in by their ports and gives what comes out by each port.

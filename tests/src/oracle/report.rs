@@ -134,6 +134,29 @@ fn smaller(runner: &mut Runner, seed: u64, s: Sequence, what: String, kind: &str
     }
 }
 
+/// The smallest sequence found that meets this known difference and no other.
+///
+/// # Errors
+/// When the kernel's side breaks.
+pub fn case(
+    runner: &mut Runner,
+    name: &str,
+    wish: &Wish,
+) -> Result<Option<Sequence>, Box<dyn std::error::Error + Send + Sync>> {
+    for seed in wish.seed..wish.seed.saturating_add(wish.sequences) {
+        let s = generate::sequence(seed);
+        if !runner.run(&s, seed)?.known.contains(&name) {
+            continue;
+        }
+        let alone = |o: &Outcome| o.known == [name] && o.unexplained.is_none();
+        let small = shrink(s, |c| runner.run(c, seed).is_ok_and(|o| alone(&o)));
+        if alone(&runner.run(&small, seed)?) {
+            return Ok(Some(small));
+        }
+    }
+    Ok(None)
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for u in &self.unexplained {

@@ -6,11 +6,12 @@ use super::facts;
 use super::kernel::Kernel;
 use super::known::{self, After, Met};
 use super::regular::Conversation;
-use super::sequence::{Flow, Sequence, Step, slot};
+use super::sequence::{Again, Flow, Sequence, Step, slot};
 use super::switch::Switch;
 use super::{Out, Wire};
+use crate::memory::UP;
 use control::replay::words;
-use dataplane::base::{Proto, Reason};
+use dataplane::base::{Proto, Reason, Tuple};
 use dataplane::frame::parse::{self, bits};
 use dataplane::frame::{L3, L4, VnetHdr};
 
@@ -99,6 +100,8 @@ impl Runner {
         let mut numbers: Vec<Numbers> = (0..s.flows.len()).map(Numbers::new).collect();
         let mut talks = vec![Conversation::default(); s.flows.len()];
         let mut last_flow = 0;
+        let tuples: Vec<Tuple> = s.flows.iter().map(Flow::tuple).collect();
+        let mut damaged = false;
         let mut sides = [(); 3].map(|()| Side {
             views: vec![View::default(); s.flows.len()],
             last: Vec::new(),
@@ -107,11 +110,14 @@ impl Runner {
         for (at, step) in s.steps.iter().enumerate() {
             match step {
                 Step::Publish(n) | Step::Unpublish(n) => {
-                    self.change(step, *n, &mut switches, &mut published)?;
+                    // A damaged frame may have opened a connection of any ports.
+                    let by = (!damaged).then_some(tuples.as_slice());
+                    self.change(step, *n, by, &mut switches, &mut published)?;
                     continue;
                 }
                 _ => {}
             }
+            damaged |= matches!(step, Step::Again(Again::Damaged(..)) | Step::Frames(_));
             let flow = flow_of(step).filter(|_| !s.flows.is_empty());
             let flow = flow.map(|n| usize::from(n) % s.flows.len());
             let resolved = match (step, flow) {
@@ -145,14 +151,15 @@ impl Runner {
             match (step, flow) {
                 (Step::Say(_, by, said, form), Some(n)) => {
                     talks[n].say(*by, said, form, !outs[0].is_empty());
-                    last_flow = n;
                 }
-                (Step::Error(..) | Step::Stray(..), Some(n)) => last_flow = n,
                 (Step::Again(_), _) => talks
                     .get_mut(last_flow)
                     .into_iter()
                     .for_each(|t| t.disturb()),
                 _ => {}
+            }
+            if let Some(n) = flow.filter(|_| !inputs[0].is_empty()) {
+                last_flow = n;
             }
             let odd = flow
                 .or(Some(last_flow))
@@ -208,6 +215,7 @@ impl Runner {
         &mut self,
         step: &Step,
         n: u8,
+        by: Option<&[Tuple]>,
         switches: &mut [Switch; 2],
         published: &mut Vec<super::Published>,
     ) -> Result<()> {
@@ -216,12 +224,12 @@ impl Runner {
             match step {
                 Step::Publish(_) if !there => {
                     published.push(p);
-                    self.kernel.publish_late(&p)?;
+                    self.kernel.publish_late(&p, by)?;
                     switches.iter_mut().for_each(|w| w.publish(&[p]));
                 }
                 Step::Unpublish(_) if there => {
                     published.retain(|q| *q != p);
-                    self.kernel.unpublish(&p)?;
+                    self.kernel.unpublish(&p, by)?;
                     switches.iter_mut().for_each(|w| w.unpublish(&p));
                 }
                 _ => {}
@@ -319,6 +327,19 @@ fn learn(
             }
             side.views[n].last[usize::from(*by_client)] = Some(o.clone());
         }
+    }
+    // What was refused at first may come out when it comes again.
+    let client = s.flows.get(n).map(|f| f.client_ip().octets());
+    let by_client = wires
+        .iter()
+        .any(|w| w.bytes.get(26..30) == client.as_ref().map(|c| &c[..]));
+    if let (Step::Again(_), Some(v), true) = (step, side.views.get_mut(n), by_client) {
+        let parsed = out
+            .iter()
+            .filter_map(|o| parse::parse(&o.bytes, &VnetHdr::PLAIN).ok());
+        let mut translated = parsed.filter(|p| p.l3 == L3::Ipv4 && p.tuple.src == UP);
+        let found = translated.find(|p| p.tuple.sport != 0).map(|p| p.tuple);
+        v.at_server = found.or(v.at_server);
     }
     let names = s.flows.get(n).map_or(Names::default(), |f| Names {
         external: side.views[n].external(f),

@@ -6,7 +6,7 @@ use control::netns::user::in_user_namespace;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 use switchd_tests::oracle::kernel::lacks_privilege;
-use switchd_tests::oracle::report::{Wish, run};
+use switchd_tests::oracle::report::{Wish, case, run};
 use switchd_tests::oracle::run::Runner;
 
 /// Set in the process that runs in a user namespace.
@@ -33,6 +33,9 @@ struct Args {
     /// Only sequences from the captures in `pcaps/`; else one in ten is.
     #[arg(long)]
     captures: bool,
+    /// Look for a small sequence that meets this known difference, and show it.
+    #[arg(long)]
+    case: Option<String>,
     /// Show each step.
     #[arg(long)]
     verbose: bool,
@@ -57,6 +60,19 @@ fn main() -> ExitCode {
         captures: args.captures,
         failures: args.failures,
     };
+    if let Some(name) = &args.case {
+        return match case(&mut runner, name, &wish) {
+            Ok(Some(s)) => {
+                println!("{s:?}");
+                ExitCode::SUCCESS
+            }
+            Ok(None) => ExitCode::FAILURE,
+            Err(e) => {
+                eprintln!("oracle: {e}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run(&mut runner, &wish) {
         Ok(report) => {
             print!("{report}");

@@ -44,12 +44,6 @@ pub const KNOWN: &[Difference] = &[
         is: |c| only_kernel_passes(c, Reason::TcpOutOfWindow, goes_on),
     },
     Difference {
-        name: "tcp-state-refused",
-        why: "An ACK or FIN from a side that has not opened yet.",
-        after: After::Ends,
-        is: |c| only_kernel_passes(c, Reason::TcpInvalidState, goes_on),
-    },
-    Difference {
         name: "tcp-syn-ack-refused",
         why: "A SYN or SYN-ACK that does not fit the connection's state is refused. Linux lets it \
               pass untracked.",

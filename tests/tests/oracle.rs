@@ -1,0 +1,42 @@
+//! The kernel's own bridge, router, NAT and connection tracking as oracle: some thousand random
+//! sequences of frames. Many more: `cargo run --release -p switchd-tests --bin oracle`.
+
+use std::collections::BTreeSet;
+use switchd_tests::oracle::known;
+use switchd_tests::oracle::report::{Wish, run};
+use switchd_tests::oracle::run::Runner;
+use switchd_tests::scenario;
+
+const SEQUENCES: u64 = 2_000;
+
+scenario!(the_switch_does_what_the_kernel_does, || {
+    let mut runner = Runner::new().expect("a namespace with the kernel's NAT");
+    let wish = Wish {
+        seed: 1,
+        sequences: SEQUENCES,
+        // The rest of a scenario's time is for a machine that is busy with other things.
+        limit: Some(std::time::Duration::from_secs(45)),
+        shrink: true,
+        captures: false,
+        failures: 3,
+    };
+    let report = run(&mut runner, &wish).expect("a kernel that goes on");
+    println!("{report}");
+    assert!(report.unexplained.is_empty(), "{report}");
+    assert!(report.sequences > 50, "only {} sequences", report.sequences);
+    let out = report.out as f64 / report.frames as f64;
+    assert!(out > 0.3, "the kernel passed only {out:.2} of the frames");
+});
+
+#[test]
+fn every_difference_is_written_down() {
+    let text = include_str!("../../dataplane/LINUX-DIFFERENCES.md");
+    let written: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    let mut known: BTreeSet<&str> = known::all().map(|d| d.name).collect();
+    known.insert(known::IN_PART);
+    assert_eq!(written, known);
+}
