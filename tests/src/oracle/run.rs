@@ -40,6 +40,8 @@ pub struct Case<'a> {
     pub carried_in_part: bool,
     /// The TCP conversation is not, or was not, one that two stacks would have.
     pub odd: bool,
+    /// Its server sent a RST.
+    pub reset: bool,
 }
 
 /// What a sequence came to.
@@ -152,6 +154,7 @@ impl Runner {
                 (Step::Say(_, by, said, form), Some(n)) => {
                     talks[n].say(*by, said, form, !outs[0].is_empty());
                 }
+                (Step::Stray(..), Some(n)) => talks[n].disturb(),
                 (Step::Again(_), _) => talks
                     .get_mut(last_flow)
                     .into_iter()
@@ -175,6 +178,9 @@ impl Runner {
                 dropped: &dropped,
                 carried_in_part: outs[1].is_empty() && raw[1] > 0,
                 odd,
+                reset: talks
+                    .get(flow.unwrap_or(last_flow))
+                    .is_some_and(|t| t.reset),
             };
             if outs[1] != outs[2] {
                 outcome.unexplained = Some(format!(

@@ -4,6 +4,7 @@
 use super::{After, Difference};
 use crate::oracle::facts::tcp_flags_in;
 use crate::oracle::run::Case;
+use crate::oracle::sequence::Step;
 use dataplane::base::Reason;
 use dataplane::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
 
@@ -76,5 +77,15 @@ pub const KNOWN: &[Difference] = &[
         why: "A SYN on an open connection passes, for its receiver to challenge (RFC 5961 section 4).",
         after: After::Ends,
         is: |c| only_switch_passes(c, opens),
+    },
+    Difference {
+        name: "tcp-refused-lingers",
+        why: "Linux forgets a connection whose first answer is a RST. The switch keeps every closed \
+              one for the transitory time (RFC 7857 section 2.2), so an error about it still arrives.",
+        after: After::Ends,
+        is: |c| {
+            let error = matches!(c.step, Step::Error(..) | Step::Again(_));
+            c.reset && error && c.kernel.is_empty() && c.switch.len() == 1
+        },
     },
 ];
