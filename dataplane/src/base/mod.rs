@@ -8,6 +8,7 @@ pub mod hash;
 pub mod ids;
 pub mod mac;
 pub mod mem;
+pub mod sync;
 pub mod time;
 pub mod tuple;
 pub mod wide;
