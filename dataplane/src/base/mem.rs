@@ -42,7 +42,7 @@ impl<T: Zeroable> Table<T> {
         let Some(ptr) = NonNull::new(raw.cast::<T>()) else {
             handle_alloc_error(layout)
         };
-        if bytes >= HUGE {
+        if bytes >= HUGE && !cfg!(miri) {
             // SAFETY: the range is ours and page-aligned; the advice changes no content, and a
             // refusal (no transparent huge pages) is harmless.
             unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };

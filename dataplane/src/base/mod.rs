@@ -9,6 +9,7 @@ pub mod ids;
 pub mod mac;
 pub mod mem;
 pub mod quota;
+pub mod sync;
 pub mod time;
 pub mod tuple;
 pub mod wide;

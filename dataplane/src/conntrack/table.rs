@@ -3,17 +3,19 @@
 use super::state;
 use crate::base::hash::Keyed;
 use crate::base::quota::Quota;
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::base::time::millis_u32;
 use crate::base::{Limits, Timeouts};
 use crate::base::{PortId, Reason, RuleId, Tick, Tuple};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab, Zone};
 use std::net::Ipv4Addr;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-const STRIPES: usize = 256;
+/// Locks that the keys are spread over. (One is enough for the few threads of a model.)
+const STRIPES: usize = if cfg!(loom) { 1 } else { 256 };
 
 /// What a new connection is made of.
 pub struct New {
@@ -223,8 +225,9 @@ impl Conntrack {
         } else {
             0
         };
+        // Whoever sees it live sees the rest.
         r.flags
-            .store(flags::LIVE | half | mapped | new.flags, Relaxed);
+            .store(flags::LIVE | half | mapped | new.flags, Release);
         if self.index.insert(h_orig, id, Dir::Orig).is_err() {
             r.flags.store(0, Relaxed);
             return refuse(Reason::ConntrackFull);
@@ -307,18 +310,20 @@ impl Conntrack {
         self.slab
             .live()
             .filter(|(_, r)| !self.expired(r, now))
-            .map(|(_, r)| {
-                let s = r.state.load(Relaxed);
-                ConnReport {
-                    orig: r.key(Dir::Orig).tuple(),
-                    reply: r.key(Dir::Reply).tuple(),
-                    state: state::name(s),
-                    replied: r.has(flags::REPLIED),
-                    assured: r.has(flags::ASSURED),
-                    expires_ms: self.timeout_ms(s).saturating_sub(now.since(r.last_seen())),
-                    rule: r.rule(),
-                }
-            })
+            .filter_map(|(_, r)| r.steady(|r| self.report(r, now)))
             .collect()
+    }
+
+    fn report(&self, r: &Record, now: Tick) -> ConnReport {
+        let s = r.state.load(Relaxed);
+        ConnReport {
+            orig: r.key(Dir::Orig).tuple(),
+            reply: r.key(Dir::Reply).tuple(),
+            state: state::name(s),
+            replied: r.has(flags::REPLIED),
+            assured: r.has(flags::ASSURED),
+            expires_ms: self.timeout_ms(s).saturating_sub(now.since(r.last_seen())),
+            rule: r.rule(),
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! began; a record freed in epoch `e` is reused when no worker is inside a batch that began at or
 //! before `e`. (Quiescent-state-based reclamation: McKenney and Slingwine, 1998.)
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use crate::base::sync::{AtomicU64, fence};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 
 const IDLE: u64 = u64::MAX;
 
@@ -29,32 +30,35 @@ impl Epochs {
         }
     }
 
-    /// `worker` begins a batch. Sequentially consistent, so that the look-ups that follow can't be
-    /// ordered before it.
+    /// `worker` begins a batch. The fence keeps the look-ups that follow behind the store, and
+    /// [`Epochs::safe_below`]'s keeps its loads behind the unlinking: of a worker that looks up and
+    /// a thread that frees at the same time, one sees what the other did.
     pub fn enter(&self, worker: usize) {
         if let Some(s) = self.workers.get(worker) {
-            s.0.store(self.now.load(SeqCst), SeqCst);
+            s.0.store(self.now.load(Acquire), Release);
+            fence(SeqCst);
         }
     }
 
     /// `worker` holds no record number any more.
     pub fn leave(&self, worker: usize) {
         if let Some(s) = self.workers.get(worker) {
-            s.0.store(IDLE, SeqCst);
+            s.0.store(IDLE, Release);
         }
     }
 
     /// The stamp for something that was just unlinked.
     pub fn retire(&self) -> u64 {
-        self.now.fetch_add(1, SeqCst)
+        self.now.fetch_add(1, AcqRel)
     }
 
     /// Everything stamped below this may be used again.
     pub fn safe_below(&self) -> u64 {
-        let now = self.now.load(SeqCst);
+        fence(SeqCst);
+        let now = self.now.load(Acquire);
         self.workers
             .iter()
-            .map(|s| s.0.load(SeqCst))
+            .map(|s| s.0.load(Acquire))
             .min()
             .unwrap_or(IDLE)
             .min(now)

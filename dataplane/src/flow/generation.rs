@@ -5,7 +5,7 @@
 //! under another number goes to the slow path, which decides anew and stamps the record.
 //! 0 is never current, so a record stamped 0 is always decided anew.
 
-use std::sync::atomic::AtomicU32;
+use crate::base::sync::AtomicU32;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// The current generation.
@@ -18,6 +18,9 @@ impl Default for Generation {
 }
 
 impl Generation {
+    /// Never current either: stands in a record while a decision is written into it.
+    pub const LOCKED: u32 = u32::MAX;
+
     /// The current number. Take it *before* reading what a decision rests on, and stamp the
     /// decision with it: a change in between then voids the decision.
     #[inline]
@@ -27,8 +30,11 @@ impl Generation {
 
     /// Voids every decision made so far.
     pub fn bump(&self) {
-        if self.0.fetch_add(1, AcqRel) == u32::MAX {
-            self.0.fetch_add(1, AcqRel);
-        }
+        let next = |n: u32| match n.wrapping_add(1) {
+            0 | Generation::LOCKED => Some(1),
+            n => Some(n),
+        };
+        // Never fails: there is always a next number.
+        let _ = self.0.fetch_update(AcqRel, Acquire, next);
     }
 }

@@ -13,9 +13,8 @@ use super::key::FlowKey;
 use super::record::{Dir, Record, flags};
 use super::slab::{RecordId, Slab};
 use crate::base::hash::Keyed;
-use crate::base::mem::{Table, prefetch};
-use bytemuck::Zeroable;
-use std::sync::atomic::AtomicU64;
+use crate::base::mem::prefetch;
+use crate::base::sync::{AtomicU64, Table, Zeroable};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 const TAKEN: u64 = 1 << 63;
@@ -23,10 +22,13 @@ const TAG_SHIFT: u32 = 48;
 const TAG_MASK: u64 = 0x7fff << TAG_SHIFT;
 const DIR_BIT: u64 = 1 << 32;
 
+/// Slots of a bucket: a cache line. (A model has few keys, and each load more to explore.)
+const WAYS: usize = if cfg!(loom) { 2 } else { 8 };
+
 #[derive(Zeroable)]
 #[repr(C, align(64))]
 struct Bucket {
-    slots: [AtomicU64; 8],
+    slots: [AtomicU64; WAYS],
 }
 
 /// Both buckets of a key are taken.
@@ -44,8 +46,8 @@ impl Index {
     /// An index for up to `connections` connections (two entries each) at half fill or below:
     /// 32 to 64 bytes a connection.
     pub fn new(connections: u32, keyed: Keyed) -> Index {
-        let slots = (connections as usize).saturating_mul(4).max(64);
-        let buckets = (slots / 8).next_power_of_two();
+        let slots = (connections as usize).saturating_mul(4).max(8 * WAYS);
+        let buckets = (slots / WAYS).next_power_of_two();
         Index {
             buckets: Table::zeroed(buckets),
             mask: buckets - 1,
@@ -144,7 +146,7 @@ impl Index {
         let value = Index::value(hash, id, dir);
         let (one, two) = self.pair(hash);
         let fill = |at: usize| {
-            self.buckets.get(at).map_or(8, |b| {
+            self.buckets.get(at).map_or(WAYS, |b| {
                 b.slots.iter().filter(|s| s.load(Relaxed) != 0).count()
             })
         };

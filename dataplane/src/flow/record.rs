@@ -6,10 +6,11 @@
 //! workers that see the two directions never need a read-modify-write; only TCP state changes are
 //! compare-and-swap. A lost race under-reports until the next frame of that direction.
 
+use crate::base::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Zeroable, fence};
 use crate::base::{Mac, PortId, RuleId, Tick};
+use crate::flow::Generation;
 use crate::flow::key::FlowKey;
-use bytemuck::Zeroable;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 /// Direction of a frame within its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -200,6 +201,44 @@ impl Record {
         );
     }
 
+    /// The decision about a direction's frames, if it was made under `generation`, the current one.
+    #[inline]
+    pub fn decided(&self, dir: Dir, generation: u32) -> Option<Forward> {
+        // The number first: read after it, the decision is the number's or a later one.
+        (self.generation(dir).load(Acquire) == generation).then(|| self.forward(dir))
+    }
+
+    /// Stores what was decided under generation `under`, unless that is void already or another
+    /// worker is storing a decision about this direction: the next frame decides again then.
+    ///
+    /// The generation's cell is the lock. A decision that is void may not be written over a newer
+    /// one, not even for a moment, since a hit may be reading that; whoever was late finds the
+    /// cell changed since it saw its own number current.
+    pub fn decide(&self, dir: Dir, f: &Forward, under: u32, now: &Generation) {
+        let cell = self.generation(dir);
+        let was = cell.load(Acquire);
+        if was == Generation::LOCKED || now.get() != under {
+            return;
+        }
+        let lock = cell.compare_exchange(was, Generation::LOCKED, AcqRel, Relaxed);
+        if lock.is_ok() {
+            self.set_forward(dir, f);
+            cell.store(under, Release);
+        }
+    }
+
+    /// What `look` sees of a live connection by a thread that no [`super::Epochs`] knows. `None`
+    /// when the record was freed and used again meanwhile.
+    pub fn steady<T>(&self, look: impl FnOnce(&Record) -> T) -> Option<T> {
+        let incarnation = self.incarnation.load(Acquire);
+        if self.flags.load(Acquire) & flags::LIVE == 0 {
+            return None;
+        }
+        let seen = look(self);
+        fence(Acquire);
+        (self.incarnation.load(Relaxed) == incarnation).then_some(seen)
+    }
+
     /// A direction's TCP numbers.
     #[inline]
     pub fn tcp(&self, dir: Dir) -> &TcpDir {
@@ -283,6 +322,7 @@ impl Record {
     }
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Record>() == 128);
 
 #[cfg(test)]

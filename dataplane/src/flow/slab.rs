@@ -2,10 +2,10 @@
 
 use super::epoch::Epochs;
 use super::record::{Record, flags};
-use crate::base::mem::Table;
+use crate::base::sync::{Mutex, MutexGuard, Table, fence};
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// A record's number in the slab.
 pub type RecordId = u32;
@@ -84,8 +84,10 @@ impl Slab {
             }
         };
         let r = self.get(id)?;
-        r.incarnation
-            .store(r.incarnation.load(Relaxed).wrapping_add(1), Relaxed);
+        // Before all that the new connection stores, for `Record::steady`.
+        let next = r.incarnation.load(Relaxed).wrapping_add(1);
+        r.incarnation.store(next, Release);
+        fence(Release);
         Some((id, r))
     }
 
@@ -100,14 +102,14 @@ impl Slab {
         self.free_list().ready.push(id);
     }
 
-    /// The live records, in slab order.
+    /// The live records, in slab order, each as it was when it became live or later.
     pub fn live(&self) -> impl Iterator<Item = (RecordId, &Record)> {
         let used = self.free_list().fresh;
         self.records
             .iter()
             .take(used as usize)
             .enumerate()
-            .filter(|(_, r)| r.has(flags::LIVE))
+            .filter(|(_, r)| r.flags.load(Acquire) & flags::LIVE != 0)
             .map(|(i, r)| (i as RecordId, r))
     }
 }

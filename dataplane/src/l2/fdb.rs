@@ -11,11 +11,12 @@
 use super::index::{At, Hit, Index};
 use super::order::Order;
 use crate::base::hash::Keyed;
+use crate::base::sync::{Mutex, MutexGuard};
 use crate::base::{Mac, PortId, Tick, Vid};
 use crate::flow::Generation;
 use dashmap::DashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// What became of a source address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -32,7 +32,6 @@ use crate::slow::ports::PortTable;
 use crate::slow::switch::Switch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Acquire;
 
 pub use tx::Tx;
 
@@ -317,9 +316,8 @@ fn hit(c: &mut Ctx<'_>, frame: &mut Frame, p: &Parsed, id: RecordId, dir: Dir) -
     let ct = &c.sw.conntrack;
     let r = ct.slab.get(id)?;
     let tick = c.now.tick();
-    let f = r.forward(dir);
-    if r.generation(dir).load(Acquire) != c.sw.generation()
-        || !f.valid_at(c.now.eighth())
+    let f = r.decided(dir, c.sw.generation())?;
+    if !f.valid_at(c.now.eighth())
         || ct.too_old_for_a_hit(r, tick)
         || p.wire_len > u32::from(c.mtu_of(f.egress))
     {

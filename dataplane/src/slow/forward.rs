@@ -89,9 +89,7 @@ impl Ctx<'_> {
         };
         if let Hop::To(port, mac, until) = hop {
             (f.egress, f.dst_mac, f.until) = (port, mac, until);
-            r.set_forward(dir, &f);
-            r.generation(dir)
-                .store(generation, std::sync::atomic::Ordering::Release);
+            r.decide(dir, &f, generation, &self.sw.generation);
         }
         // Several inside hosts share one external address (RFC 6864 section 5.3). Of a datagram
         // that came in fragments the identification that the fragment table chose stays; what is
