@@ -2,7 +2,7 @@
 //! each needs a segment before, or to be one, that is out of its place.
 
 use super::{After, Difference};
-use crate::oracle::facts::tcp_flags_in;
+use crate::oracle::facts::{is_reset, tcp_flags_in};
 use crate::oracle::run::Case;
 use crate::oracle::sequence::Step;
 use dataplane::base::Reason;
@@ -74,9 +74,14 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-syn-passes",
-        why: "A SYN on an open connection passes, for its receiver to challenge (RFC 5961 section 4).",
+        why: "A SYN on a connection that is open, or closed with higher numbers, passes for its receiver \
+              to challenge (RFC 5961 section 4). Linux drops it, or takes the connection for ended.",
         after: After::Ends,
-        is: |c| only_switch_passes(c, opens),
+        is: |c| {
+            let syn = tcp_flags_in(c).is_some_and(opens);
+            let refused = matches!(c.kernel, [o] if is_reset(o));
+            only_switch_passes(c, opens) || c.odd && syn && refused && c.switch.len() == 1
+        },
     },
     Difference {
         name: "tcp-refused-lingers",
