@@ -33,12 +33,20 @@ fn hits(c: &mut Criterion) {
                         let case = format!("{way}, {}, batches of {size}", draw.name());
                         g.bench_function(format!("{case}/switch"), |b| {
                             let mut lab = lab().borrow_mut();
-                            let mut pass = lab.established(flow, dir, n).drawn(draw).batches_of(size);
+                            let mut pass =
+                                lab.established(flow, dir, n).drawn(draw).batches_of(size);
+                            b.iter_custom(|frames| lab.run_decide(&mut pass, frames));
+                        });
+                        g.bench_function(format!("{case}/switch, with sending"), |b| {
+                            let mut lab = lab().borrow_mut();
+                            let mut pass =
+                                lab.established(flow, dir, n).drawn(draw).batches_of(size);
                             b.iter_custom(|frames| lab.run(&mut pass, frames));
                         });
                         g.bench_function(format!("{case}/floor"), |b| {
                             let lab = lab().borrow();
-                            let mut pass = lab.established(flow, dir, n).drawn(draw).batches_of(size);
+                            let mut pass =
+                                lab.established(flow, dir, n).drawn(draw).batches_of(size);
                             b.iter_custom(|frames| lab.floor_routed(&mut pass, dir, frames));
                         });
                     }

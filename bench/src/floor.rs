@@ -50,16 +50,13 @@ impl Routed {
             };
             let key = FlowKey {
                 a: u64::from(four(b, 26)) << 32 | u64::from(four(b, 30)),
-                b: u64::from(four(b, 34)) << 32
-                    | u64::from(b[23]) << 24
-                    | (zone as u64) << 16
-                    | 1,
+                b: u64::from(four(b, 34)) << 32 | u64::from(b[23]) << 24 | (zone as u64) << 16 | 1,
             };
             *hash = ct.index.hash(&key);
             ct.index.prefetch(*hash);
         }
         for (hash, record) in self.hashes.iter().zip(&mut self.records).take(n) {
-            *record = ct.index.candidate(*hash).unwrap_or(0);
+            *record = ct.index.candidate(*hash).map_or(0, |(id, _)| id);
             if let Some(r) = ct.slab.get(*record) {
                 prefetch(r);
             }
@@ -126,7 +123,10 @@ mod tests {
     /// The floor has to do the work that it stands for, else it is no floor.
     #[test]
     fn rewrites_as_the_pipeline_does() {
-        for (flow, dir) in Flow::BOTH.into_iter().flat_map(|f| Dir::BOTH.map(|d| (f, d))) {
+        for (flow, dir) in Flow::BOTH
+            .into_iter()
+            .flat_map(|f| Dir::BOTH.map(|d| (f, d)))
+        {
             let mut lab = Lab::new(Room::for_connections(64)).unwrap();
             lab.open(flow, 3).unwrap();
             let mut pass = lab.established(flow, dir, 3).batches_of(3);

@@ -150,7 +150,7 @@ impl Template {
         else {
             return;
         };
-        let (ip, l4, _) = deltas(&self.tuple, t);
+        let (ip, l4) = deltas(&self.tuple, t);
         for (at, delta) in [(24, ip), (50, l4)] {
             if let Some([hi, lo]) = b.get_mut(at..at + 2) {
                 let new = apply(u16::from_be_bytes([*hi, *lo]), delta);
@@ -172,7 +172,15 @@ mod tests {
     #[test]
     fn a_template_makes_the_frame_that_would_have_been_made() {
         let (a, b) = (Mac([2; 6]), Mac([4; 6]));
-        let t = |src, sport| tuple(Proto::TCP, Ipv4Addr::from_bits(src), sport, Ipv4Addr::new(9, 9, 9, 9), 80);
+        let t = |src, sport| {
+            tuple(
+                Proto::TCP,
+                Ipv4Addr::from_bits(src),
+                sport,
+                Ipv4Addr::new(9, 9, 9, 9),
+                80,
+            )
+        };
         let made = Template::new(tcp(a, b, &t(1, 2), 7, 8, 16, 10), t(1, 2));
         let mut batch = Batch::new(1);
         made.push(&t(0xdead_beef, 54_321), &mut batch);

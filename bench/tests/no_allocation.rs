@@ -25,7 +25,10 @@ fn allocations(lab: &mut Lab, mut pass: Pass) -> u64 {
 #[test]
 fn hits_allocate_nothing() {
     for caps in [Caps::ALL, Caps::NONE] {
-        for (flow, dir) in Flow::BOTH.into_iter().flat_map(|f| Dir::BOTH.map(|d| (f, d))) {
+        for (flow, dir) in Flow::BOTH
+            .into_iter()
+            .flat_map(|f| Dir::BOTH.map(|d| (f, d)))
+        {
             for flows in [1, 500] {
                 let mut lab = Lab::new(Room {
                     caps,

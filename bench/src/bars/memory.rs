@@ -56,7 +56,11 @@ pub(super) fn lines(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
         let p = per_connection(flow, scale.table)?;
         let each = |v: u64| v / u64::from(p.connections.max(1));
         out(Line {
-            what: format!("memory per connection, {}, table of {} full", flow.name(), p.connections),
+            what: format!(
+                "memory per connection, {}, table of {} full",
+                flow.name(),
+                p.connections
+            ),
             figure: format!("{} B", p.bytes()),
             beside: format!(
                 "records {}, index {}, timers {}, mappings {}, lists {}",

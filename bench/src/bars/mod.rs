@@ -100,7 +100,8 @@ impl Line {
 }
 
 /// Head of the Markdown table.
-pub const HEAD: &str = "| in memory, one core | measured | beside | bar | reached |\n|---|---|---|---|---|";
+pub const HEAD: &str =
+    "| in memory, one core | measured | beside | bar | reached |\n|---|---|---|---|---|";
 
 /// A group of rows: its name and what measures it, line by line.
 pub type Group = (&'static str, fn(Scale, &mut dyn FnMut(Line)) -> Result<()>);

@@ -99,7 +99,11 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
             .filter(|i| i % 100 != 0)
             .map(|i| {
                 let e = endpoint(i);
-                Ok((e, sw.take_external(Proto::TCP, e, |_| true).map_err(|r| r.sentence())?))
+                Ok((
+                    e,
+                    sw.take_external(Proto::TCP, e, |_| true)
+                        .map_err(|r| r.sentence())?,
+                ))
             })
             .collect()
     };

@@ -1,6 +1,6 @@
 //! Two workers against one, and a worker beside somebody who changes rules and addresses.
 
-use super::{Line, Scale, mega, median};
+use super::{Line, Scale, median, mega};
 use crate::Result;
 use crate::lab::pass::timed;
 use crate::lab::{Flow, Lab, Pass, Room, Worker};
@@ -89,7 +89,9 @@ pub(super) fn two(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
     let mut jobs: Vec<Job> = (0..2)
         .map(|i| Job {
             worker: lab.worker(i),
-            pass: lab.established(Flow::Dnat, Dir::Orig, n).starting_at(i as u32 * n),
+            pass: lab
+                .established(Flow::Dnat, Dir::Orig, n)
+                .starting_at(i as u32 * n),
         })
         .collect();
     let (mut one, mut two) = (Vec::new(), Vec::new());
@@ -130,7 +132,10 @@ pub(super) fn two(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
 /// CPU time of the calling thread.
 fn cpu() -> Duration {
     let t = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(t.tv_sec.unsigned_abs(), u32::try_from(t.tv_nsec).unwrap_or(0))
+    Duration::new(
+        t.tv_sec.unsigned_abs(),
+        u32::try_from(t.tv_nsec).unwrap_or(0),
+    )
 }
 
 /// One worker at full load, while another thread publishes, withdraws, and moves an address about

@@ -43,14 +43,22 @@ fn main() -> ExitCode {
 }
 
 fn bars(args: &Args) -> Result<()> {
-    let mut scale = if args.small { Scale::SMALL } else { Scale::FULL };
+    let mut scale = if args.small {
+        Scale::SMALL
+    } else {
+        Scale::FULL
+    };
     if let Some(n) = args.rounds {
         scale.rounds = n.max(1);
     }
     if !args.flows.is_empty() {
         scale.flows = args.flows.clone().leak();
     }
-    let wanted = |name: &str| args.filter.as_ref().is_none_or(|f| name.contains(f.as_str()));
+    let wanted = |name: &str| {
+        args.filter
+            .as_ref()
+            .is_none_or(|f| name.contains(f.as_str()))
+    };
     let groups = GROUPS.iter().filter(|(name, _)| wanted(name));
     if args.list {
         groups.for_each(|(name, _)| println!("{name}"));
@@ -61,7 +69,8 @@ fn bars(args: &Args) -> Result<()> {
     }
     println!("{HEAD}");
     for (name, group) in groups {
-        group(scale, &mut |line| println!("{}", line.markdown())).map_err(|e| format!("{name}: {e}"))?;
+        group(scale, &mut |line| println!("{}", line.markdown()))
+            .map_err(|e| format!("{name}: {e}"))?;
     }
     Ok(())
 }

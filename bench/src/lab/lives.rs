@@ -197,7 +197,10 @@ impl Lab {
 
     /// The n-th inside endpoint: 64,512 of each address.
     pub fn inside_endpoint(n: u32) -> (Ipv4Addr, u16) {
-        (Ipv4Addr::from_bits(WEB.to_bits() + 8 + n / 64_512), 1024 + (n % 64_512) as u16)
+        (
+            Ipv4Addr::from_bits(WEB.to_bits() + 8 + n / 64_512),
+            1024 + (n % 64_512) as u16,
+        )
     }
 }
 
@@ -211,7 +214,9 @@ impl Lives {
             self.next = which.end;
             for (i, (by, template, tuple)) in self.frames.iter().enumerate() {
                 self.batch.clear();
-                which.clone().for_each(|n| template.push(&tuple(n), &mut self.batch));
+                which
+                    .clone()
+                    .for_each(|n| template.push(&tuple(n), &mut self.batch));
                 let t = timed(|| lab.process(&mut self.batch, *by));
                 if i < HANDSHAKE.len() {
                     spent.set_up += t;

@@ -19,10 +19,7 @@ impl Lab {
         let t = tuple(Proto::UDP, WEB, 4000, DB, 4001);
         let half = (n / 2).max(1);
         for i in 0..half {
-            self.one(
-                self.ports.db,
-                &udp(far(1, i), far(2, i), &t.reversed(), 22),
-            );
+            self.one(self.ports.db, &udp(far(1, i), far(2, i), &t.reversed(), 22));
         }
         let frames: Vec<_> = (0..half)
             .map(|i| (udp(far(2, i), far(1, i), &t, 22), VnetHdr::PLAIN))

@@ -333,7 +333,11 @@ impl Ports {
         let slot = size_of::<((Proto, Endpoint), Mapping)>() + 1;
         let map = self.mappings.capacity() * 8 / 7 * slot;
         let spaces = [&self.tcp, &self.udp, &self.icmp];
-        spaces.iter().map(|s| s.users.bytes() + s.owner.bytes()).sum::<u64>() + map as u64
+        spaces
+            .iter()
+            .map(|s| s.users.bytes() + s.owner.bytes())
+            .sum::<u64>()
+            + map as u64
     }
 
     /// Inside endpoints that have a mapping.
