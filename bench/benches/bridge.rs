@@ -28,6 +28,11 @@ fn l2(c: &mut Criterion) {
             g.bench_function(format!("batches of {size}/switch"), |b| {
                 let (lab, pass) = &mut *lab().0.borrow_mut();
                 pass.set_batches_of(size);
+                b.iter_custom(|frames| lab.run_decide(pass, frames));
+            });
+            g.bench_function(format!("batches of {size}/switch, with sending"), |b| {
+                let (lab, pass) = &mut *lab().0.borrow_mut();
+                pass.set_batches_of(size);
                 b.iter_custom(|frames| lab.run(pass, frames));
             });
             g.bench_function(format!("batches of {size}/floor"), |b| {

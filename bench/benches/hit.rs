@@ -35,6 +35,12 @@ fn hits(c: &mut Criterion) {
                             let mut lab = lab().borrow_mut();
                             let mut pass =
                                 lab.established(flow, dir, n).drawn(draw).batches_of(size);
+                            b.iter_custom(|frames| lab.run_decide(&mut pass, frames));
+                        });
+                        g.bench_function(format!("{case}/switch, with sending"), |b| {
+                            let mut lab = lab().borrow_mut();
+                            let mut pass =
+                                lab.established(flow, dir, n).drawn(draw).batches_of(size);
                             b.iter_custom(|frames| lab.run(&mut pass, frames));
                         });
                         g.bench_function(format!("{case}/floor"), |b| {

@@ -56,7 +56,7 @@ impl Routed {
             ct.index.prefetch(*hash);
         }
         for (hash, record) in self.hashes.iter().zip(&mut self.records).take(n) {
-            *record = ct.index.candidate(*hash).unwrap_or(0);
+            *record = ct.index.candidate(*hash).map_or(0, |(id, _)| id);
             if let Some(r) = ct.slab.get(*record) {
                 prefetch(r);
             }

@@ -150,7 +150,7 @@ impl Template {
         else {
             return;
         };
-        let (ip, l4, _) = deltas(&self.tuple, t);
+        let (ip, l4) = deltas(&self.tuple, t);
         for (at, delta) in [(24, ip), (50, l4)] {
             if let Some([hi, lo]) = b.get_mut(at..at + 2) {
                 let new = apply(u16::from_be_bytes([*hi, *lo]), delta);

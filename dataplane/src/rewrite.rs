@@ -7,7 +7,7 @@
 
 use crate::base::bytes::{be16, put};
 use crate::base::{Mac, Tuple};
-use crate::flow::Forward;
+use crate::flow::{FlowKey, Forward};
 use crate::frame::checksum::{apply, apply_partial, apply_udp, combine, delta_u16, delta_u32};
 use crate::frame::parse::bits;
 use crate::frame::{Frame, L4, Parsed};
@@ -31,8 +31,9 @@ pub fn lower_ttl(bytes: &mut [u8], p: &Parsed) {
     put(bytes, ip + 10, apply(sum, TTL_DELTA).to_be_bytes());
 }
 
-/// The three deltas from one tuple to another: (IPv4 header, finished L4, partial L4).
-pub fn deltas(old: &Tuple, new: &Tuple) -> (u16, u16, u16) {
+/// The two deltas from one tuple to another: of the IPv4 header (and of a partial L4 checksum, which
+/// knows of addresses only), and of a finished L4 checksum.
+pub fn deltas(old: &Tuple, new: &Tuple) -> (u16, u16) {
     let ip = combine(
         delta_u32(old.src.to_bits(), new.src.to_bits()),
         delta_u32(old.dst.to_bits(), new.dst.to_bits()),
@@ -41,7 +42,7 @@ pub fn deltas(old: &Tuple, new: &Tuple) -> (u16, u16, u16) {
         delta_u16(old.sport, new.sport),
         delta_u16(old.dport, new.dport),
     );
-    (ip, combine(ip, ports), ip)
+    (ip, combine(ip, ports))
 }
 
 /// Rewrites a routed frame: MACs, addresses, ports or identifier, TTL, checksums. A fragment
@@ -50,33 +51,53 @@ pub fn deltas(old: &Tuple, new: &Tuple) -> (u16, u16, u16) {
 pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, src_mac: Mac) {
     let partial = frame.hdr.needs_csum;
     let bytes = frame.bytes_mut();
-    set_macs(bytes, f.dst_mac, src_mac);
-    let ip = usize::from(p.l3_off);
-    let sum = be16(bytes, ip + 10);
-    put(bytes, ip + 8, [p.ttl.saturating_sub(1)]);
-    put(
-        bytes,
-        ip + 10,
-        apply(sum, combine(TTL_DELTA, f.ip_delta)).to_be_bytes(),
+    let [d0, d1, d2, d3, d4, d5] = f.dst_mac.0;
+    let [s0, s1, s2, s3, s4, s5] = src_mac.0;
+    put(bytes, 0, [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5]);
+    // One bounds check for each header.
+    let Some(ip) = header::<20>(bytes, p.l3_off) else {
+        return;
+    };
+    let [_, _, _, _, _, _, _, _, ttl, _, c0, c1, addresses @ ..] = ip;
+    *ttl = p.ttl.saturating_sub(1);
+    let sum = apply(
+        u16::from_be_bytes([*c0, *c1]),
+        combine(TTL_DELTA, f.ip_delta),
     );
-    put(bytes, ip + 12, new.src.octets());
-    put(bytes, ip + 16, new.dst.octets());
+    [*c0, *c1] = sum.to_be_bytes();
+    let (src, dst) = (u64::from(new.src.to_bits()), u64::from(new.dst.to_bits()));
+    *addresses = (src << 32 | dst).to_be_bytes();
     if p.has(bits::LATER_FRAGMENT) {
         return;
     }
-    let l4 = usize::from(p.l4_off);
+    let ports = (u32::from(new.sport) << 16 | u32::from(new.dport)).to_be_bytes();
     match p.l4 {
-        L4::Tcp | L4::Udp => {
-            put(bytes, l4, new.sport.to_be_bytes());
-            put(bytes, l4 + 2, new.dport.to_be_bytes());
-            let at = if p.l4 == L4::Tcp { l4 + 16 } else { l4 + 6 };
-            let old = be16(bytes, at);
-            let sum = match (partial, p.l4) {
-                (true, _) => apply_partial(old, f.partial_delta),
-                (false, L4::Udp) => apply_udp(old, f.l4_delta),
-                (false, _) => apply(old, f.l4_delta),
+        L4::Tcp => {
+            let Some(tcp) = header::<18>(bytes, p.l4_off) else {
+                return;
             };
-            put(bytes, at, sum.to_be_bytes());
+            let [p0, p1, p2, p3, .., c0, c1] = tcp;
+            [*p0, *p1, *p2, *p3] = ports;
+            let old = u16::from_be_bytes([*c0, *c1]);
+            let sum = if partial {
+                apply_partial(old, f.ip_delta)
+            } else {
+                apply(old, f.l4_delta)
+            };
+            [*c0, *c1] = sum.to_be_bytes();
+        }
+        L4::Udp => {
+            let Some([p0, p1, p2, p3, _, _, c0, c1]) = header::<8>(bytes, p.l4_off) else {
+                return;
+            };
+            [*p0, *p1, *p2, *p3] = ports;
+            let old = u16::from_be_bytes([*c0, *c1]);
+            let sum = if partial {
+                apply_partial(old, f.ip_delta)
+            } else {
+                apply_udp(old, f.l4_delta)
+            };
+            [*c0, *c1] = sum.to_be_bytes();
         }
         L4::EchoRequest | L4::EchoReply => {
             // ICMP sums no addresses: only the identifier counts (RFC 792).
@@ -85,6 +106,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             } else {
                 new.dport
             };
+            let l4 = usize::from(p.l4_off);
             let old_id = be16(bytes, l4 + 4);
             let old = be16(bytes, l4 + 2);
             put(
@@ -96,6 +118,83 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
         }
         L4::None | L4::IcmpError | L4::IcmpOther | L4::Other => {}
     }
+}
+
+/// Where the L4 header of a packet is that the index may know: behind an untagged Ethernet header
+/// and an IPv4 header without options.
+pub const L4_AT: usize = 34;
+/// Ethernet and IPv4 headers, and the eight bytes that UDP and echo have and TCP begins with.
+const HEADERS: usize = L4_AT + 8;
+
+/// [`apply_forward`] for such a packet, with the new tuple as the other direction's key has it.
+#[inline(always)]
+pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_mac: Mac) {
+    let partial = frame.hdr.needs_csum;
+    let bytes = frame.bytes_mut();
+    let Some(b) = bytes.first_chunk_mut::<HEADERS>() else {
+        return;
+    };
+    let (d, s) = (f.dst_mac.to_u64(), src_mac.to_u64());
+    store(b, 0, (d << 16 | s >> 32).to_be_bytes());
+    store(b, 8, (s as u32).to_be_bytes());
+    let ttl = b[22].saturating_sub(1);
+    store(b, 22, [ttl]);
+    let sum = apply(load(b, 24), combine(TTL_DELTA, f.ip_delta));
+    store(b, 24, sum.to_be_bytes());
+    // The answer's addresses and ports, turned round.
+    store(b, 26, other.a.rotate_left(32).to_be_bytes());
+    let ports = ((other.b >> 32) as u32).rotate_left(16);
+    match l4 {
+        L4::Tcp => {
+            store(b, L4_AT, ports.to_be_bytes());
+            if let Some(field) = bytes.get_mut(50..52).and_then(|s| s.first_chunk_mut()) {
+                let old = u16::from_be_bytes(*field);
+                let sum = if partial {
+                    apply_partial(old, f.ip_delta)
+                } else {
+                    apply(old, f.l4_delta)
+                };
+                *field = sum.to_be_bytes();
+            }
+        }
+        L4::Udp => {
+            store(b, L4_AT, ports.to_be_bytes());
+            let old = load(b, 40);
+            let sum = if partial {
+                apply_partial(old, f.ip_delta)
+            } else {
+                apply_udp(old, f.l4_delta)
+            };
+            store(b, 40, sum.to_be_bytes());
+        }
+        _ => {
+            // An echo's identifier: the request's source port, the answer's destination port.
+            let id = if l4 == L4::EchoRequest {
+                (ports >> 16) as u16
+            } else {
+                ports as u16
+            };
+            let sum = apply(load(b, 36), delta_u16(load(b, 38), id));
+            store(b, 36, sum.to_be_bytes());
+            store(b, 38, id.to_be_bytes());
+        }
+    }
+}
+
+#[inline(always)]
+const fn load(b: &[u8; HEADERS], at: usize) -> u16 {
+    u16::from_be_bytes([b[at], b[at + 1]])
+}
+
+#[inline(always)]
+fn store<const N: usize>(b: &mut [u8; HEADERS], at: usize, v: [u8; N]) {
+    b[at..at + N].copy_from_slice(&v);
+}
+
+/// The `N` bytes of a header that the parser saw; `None` when they are not there.
+#[inline]
+fn header<const N: usize>(bytes: &mut [u8], at: u16) -> Option<&mut [u8; N]> {
+    bytes.get_mut(usize::from(at)..)?.first_chunk_mut()
 }
 
 /// Gives the packet another IPv4 identification (RFC 6864: unique for fragmented packets).

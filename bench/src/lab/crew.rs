@@ -38,6 +38,17 @@ impl Worker {
         self.engine.process(batch, ingress, now, &mut self.queues);
     }
 
+    /// All of it but sending, which [`Worker::transmit`] has to do next.
+    #[inline]
+    pub fn decide(&mut self, batch: &mut Batch, ingress: PortId, now: Instant) {
+        self.engine.decide(batch, ingress, now);
+    }
+
+    /// Sends what [`Worker::decide`] decided.
+    pub fn transmit(&mut self, batch: &Batch) {
+        self.engine.transmit(batch, &mut self.queues);
+    }
+
     /// Does what is due without a frame.
     pub fn tick(&mut self, batch: &mut Batch, now: Instant) {
         self.engine.tick(now, batch, &mut self.queues);

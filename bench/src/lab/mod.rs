@@ -221,6 +221,16 @@ impl Lab {
         pass.time(frames, |b, ingress| self.process(b, ingress))
     }
 
+    /// The time of `frames` frames up to the verdict, without sending: what the floor does too.
+    pub fn run_decide(&mut self, pass: &mut Pass, frames: u64) -> Duration {
+        let (first, now) = (std::cell::RefCell::new(&mut self.first), self.now);
+        pass.time_in_part(
+            frames,
+            |b, by| first.borrow_mut().decide(b, by, now),
+            |b, _| first.borrow_mut().transmit(b),
+        )
+    }
+
     /// Fills a batch and takes it through the pipeline.
     pub fn send(&mut self, pass: &mut Pass) {
         let by = pass.ingress;

@@ -119,12 +119,23 @@ impl Pass {
 
     /// Takes at least `frames` frames through `work` and gives the time for just that many.
     pub fn time(&mut self, frames: u64, mut work: impl FnMut(&mut Batch, PortId)) -> Duration {
+        self.time_in_part(frames, &mut work, |_, _| ())
+    }
+
+    /// The same, with something that has to be done after `work` and is not timed.
+    pub fn time_in_part(
+        &mut self,
+        frames: u64,
+        mut work: impl FnMut(&mut Batch, PortId),
+        mut then: impl FnMut(&mut Batch, PortId),
+    ) -> Duration {
         let mut spent = Duration::ZERO;
         let mut done = 0u64;
         let ingress = self.ingress;
         while done < frames {
             let batch = self.refill();
             spent += timed(|| work(batch, ingress));
+            then(batch, ingress);
             done += batch.len() as u64;
         }
         spent.mul_f64(frames as f64 / done.max(1) as f64)

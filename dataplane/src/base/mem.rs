@@ -9,13 +9,57 @@ use std::ptr::NonNull;
 
 const HUGE: usize = 2 << 20;
 
-/// A fixed-size array of `T`, all zero at first, aligned to a huge page when it is that large and
-/// then advised to be backed by huge pages (`madvise(2)`, `MADV_HUGEPAGE`). Pages that are never
-/// touched cost nothing.
+/// A fixed-size array of `T`, all zero at first. One of 2 MiB or more is a mapping of its own,
+/// aligned to huge pages and advised to be backed by them (`madvise(2)`, `MADV_HUGEPAGE`) before
+/// anything touches it: pages that were touched before the advice stay small, so the allocator,
+/// which zeroes what it aligns, is no help. Pages that are never touched cost nothing.
 pub struct Table<T> {
     ptr: NonNull<T>,
     len: usize,
-    layout: Layout,
+    memory: Memory,
+}
+
+/// Where a table's bytes are.
+enum Memory {
+    /// The allocator's.
+    Allocated(Layout),
+    /// A private anonymous mapping: address and length.
+    Mapped(NonNull<libc::c_void>, usize),
+}
+
+impl Memory {
+    const fn bytes(&self) -> usize {
+        match self {
+            Memory::Allocated(layout) => layout.size(),
+            Memory::Mapped(_, len) => *len - HUGE,
+        }
+    }
+}
+
+/// Maps `bytes` zeroes and gives their address, aligned to a huge page.
+fn map(bytes: usize) -> Option<(NonNull<u8>, Memory)> {
+    // One huge page more, of which alignment takes a part; what is left of it is never touched.
+    let bytes = bytes.checked_next_multiple_of(HUGE)?;
+    let len = bytes.checked_add(HUGE)?;
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+    );
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let raw = unsafe { libc::mmap(std::ptr::null_mut(), len, access, kind, -1, 0) };
+    if raw == libc::MAP_FAILED {
+        return None;
+    }
+    let start = raw.cast::<u8>();
+    // SAFETY: the mapping is a huge page longer than `bytes`, so the range lies inside of it.
+    let aligned = unsafe { start.add(start.align_offset(HUGE)) };
+    // SAFETY: the range is ours; the advice changes no content, and a refusal (no transparent huge
+    // pages) is harmless.
+    unsafe { libc::madvise(aligned.cast(), bytes, libc::MADV_HUGEPAGE) };
+    Some((
+        NonNull::new(aligned)?,
+        Memory::Mapped(NonNull::new(raw)?, len),
+    ))
 }
 
 // SAFETY: a Table owns its elements as a Box<[T]> does.
@@ -29,32 +73,32 @@ impl<T: Zeroable> Table<T> {
         const { assert!(!std::mem::needs_drop::<T>()) };
         let len = len.max(1);
         let bytes = len.saturating_mul(size_of::<T>()).max(1);
-        let align = if bytes >= HUGE {
-            HUGE
-        } else {
-            align_of::<T>().max(64)
-        };
-        let Ok(layout) = Layout::from_size_align(bytes, align) else {
+        let Ok(layout) = Layout::from_size_align(bytes, align_of::<T>().max(64)) else {
             handle_alloc_error(Layout::new::<T>())
         };
-        // SAFETY: the layout has a non-zero size.
-        let raw = unsafe { alloc_zeroed(layout) };
-        let Some(ptr) = NonNull::new(raw.cast::<T>()) else {
+        // Miri knows no advice.
+        let found = if bytes >= HUGE && !cfg!(miri) {
+            map(bytes)
+        } else {
+            // SAFETY: the layout has a non-zero size.
+            let raw = unsafe { alloc_zeroed(layout) };
+            NonNull::new(raw).map(|p| (p, Memory::Allocated(layout)))
+        };
+        let Some((ptr, memory)) = found else {
             handle_alloc_error(layout)
         };
-        if bytes >= HUGE && !cfg!(miri) {
-            // SAFETY: the range is ours and page-aligned; the advice changes no content, and a
-            // refusal (no transparent huge pages) is harmless.
-            unsafe { libc::madvise(raw.cast(), bytes, libc::MADV_HUGEPAGE) };
+        Table {
+            ptr: ptr.cast(),
+            len,
+            memory,
         }
-        Table { ptr, len, layout }
     }
 }
 
 impl<T> Table<T> {
     /// Bytes of address space that the elements take, touched or not.
     pub const fn bytes(&self) -> u64 {
-        self.layout.size() as u64
+        self.memory.bytes() as u64
     }
 }
 
@@ -69,8 +113,15 @@ impl<T> Deref for Table<T> {
 
 impl<T> Drop for Table<T> {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this very layout; T needs no drop (asserted there).
-        unsafe { dealloc(self.ptr.as_ptr().cast(), self.layout) };
+        match self.memory {
+            // SAFETY: allocated in `zeroed` with this very layout; T needs no drop (asserted
+            // there).
+            Memory::Allocated(layout) => unsafe { dealloc(self.ptr.as_ptr().cast(), layout) },
+            // SAFETY: the whole of the mapping that `zeroed` made, to which no reference is left.
+            Memory::Mapped(start, len) => unsafe {
+                libc::munmap(start.as_ptr(), len);
+            },
+        }
     }
 }
 
@@ -101,5 +152,22 @@ mod tests {
             assert_eq!(t.as_ptr() as usize % 64, 0);
             prefetch(&t[0]);
         }
+    }
+
+    /// Bytes of this process that are in memory.
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    }
+
+    #[test]
+    fn a_large_table_costs_memory_only_where_it_is_touched() {
+        let before = resident();
+        let t: Table<std::sync::atomic::AtomicU64> = Table::zeroed(1 << 27);
+        assert_eq!(t.as_ptr() as usize % HUGE, 0);
+        assert!(t.bytes() >= 1 << 30);
+        t[1 << 26].store(7, std::sync::atomic::Ordering::Relaxed);
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 1 << 28, "{grown} bytes of a table of {}", t.bytes());
     }
 }

@@ -5,8 +5,9 @@ use super::tcp;
 use crate::base::{Reason, Tick};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Record};
+use crate::frame::L4;
+use crate::frame::parse::Tcp;
 use crate::frame::parse::tcp_flags::RST;
-use crate::frame::{L4, Parsed};
 
 /// The tracker's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,27 +22,24 @@ pub enum Observed {
     Reopen,
 }
 
-/// Tracks a frame of `dir`. `bytes` is the whole frame (TCP options are read from SYNs).
+/// Tracks a frame of `dir`. `header` begins at the L4 header (TCP options are read from SYNs).
 #[inline]
-pub fn observe(r: &Record, dir: Dir, p: &Parsed, bytes: &[u8], now: Tick) -> Observed {
-    let seen = match p.l4 {
-        L4::Tcp => {
-            let header = bytes.get(usize::from(p.l4_off)..).unwrap_or(&[]);
-            match tcp::segment(r, dir, &p.tcp, header) {
-                // A RST that changed nothing is no sign of life (RFC 7857 section 7.1).
-                tcp::Verdict::Pass if p.tcp.flags & RST != 0 => return Observed::Pass,
-                tcp::Verdict::Pass => Observed::Pass,
-                tcp::Verdict::PassChanged(_) => Observed::Changed,
-                tcp::Verdict::Drop(reason) => return Observed::Drop(reason),
-                tcp::Verdict::Reopen => return Observed::Reopen,
-            }
-        }
+pub fn observe(r: &Record, dir: Dir, l4: L4, tcp: &Tcp, header: &[u8], now: Tick) -> Observed {
+    let seen = match l4 {
+        L4::Tcp => match tcp::segment(r, dir, tcp, header) {
+            // A RST that changed nothing is no sign of life (RFC 7857 section 7.1).
+            tcp::Verdict::Pass if tcp.flags & RST != 0 => return Observed::Pass,
+            tcp::Verdict::Pass => Observed::Pass,
+            tcp::Verdict::PassChanged(_) => Observed::Changed,
+            tcp::Verdict::Drop(reason) => return Observed::Drop(reason),
+            tcp::Verdict::Reopen => return Observed::Reopen,
+        },
         _ => Observed::Pass,
     };
     r.touch(dir, now);
     if dir == Dir::Reply {
         r.set(flags::REPLIED);
-    } else if p.l4 != L4::Tcp && r.has(flags::REPLIED) {
+    } else if l4 != L4::Tcp && r.has(flags::REPLIED) {
         r.set(flags::ASSURED);
     }
     seen

@@ -45,12 +45,13 @@ pub struct Forward {
     pub egress: PortId,
     /// Next hop's MAC.
     pub dst_mac: Mac,
-    /// RFC 1624 delta of the IPv4 header checksum (addresses; the TTL's is added per frame).
+    /// RFC 1624 delta of the IPv4 header checksum (addresses; the TTL's is added per frame). It is
+    /// that of a partial L4 checksum too, which knows of addresses only.
     pub ip_delta: u16,
     /// Delta of a finished L4 checksum (addresses and ports).
     pub l4_delta: u16,
-    /// Delta of a partial L4 checksum (addresses only).
-    pub partial_delta: u16,
+    /// MTU of the egress port (IP bytes).
+    pub mtu: u16,
     /// Eighth of a second (see `Instant::eighth`) at which the FDB entry or the neighbour that
     /// this rests on has to be looked at again.
     pub until: u16,
@@ -77,7 +78,7 @@ struct KeyCell {
 struct ForwardCell {
     /// MAC in the low 48 bits, egress port in the high 16.
     place: AtomicU64,
-    /// ip, l4, partial deltas and `until`, 16 bits each.
+    /// ip and l4 deltas, MTU and `until`, 16 bits each.
     deltas: AtomicU64,
 }
 
@@ -181,7 +182,7 @@ impl Record {
             dst_mac: Mac::from_u64(place),
             ip_delta: (deltas >> 48) as u16,
             l4_delta: (deltas >> 32) as u16,
-            partial_delta: (deltas >> 16) as u16,
+            mtu: (deltas >> 16) as u16,
             until: deltas as u16,
         }
     }
@@ -195,7 +196,7 @@ impl Record {
         c.deltas.store(
             (u64::from(f.ip_delta) << 48)
                 | (u64::from(f.l4_delta) << 32)
-                | (u64::from(f.partial_delta) << 16)
+                | (u64::from(f.mtu) << 16)
                 | u64::from(f.until),
             Relaxed,
         );
@@ -337,7 +338,7 @@ mod tests {
             dst_mac: Mac([2, 3, 4, 5, 6, 255]),
             ip_delta: 0xfffe,
             l4_delta: 1,
-            partial_delta: 0x8000,
+            mtu: 0x8000,
             until: 0xabcd,
         };
         r.set_forward(Dir::Reply, &f);

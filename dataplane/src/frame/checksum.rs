@@ -74,6 +74,22 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
     finish(sum(header, 0))
 }
 
+/// [`ipv4_header`] of one without options.
+#[inline(always)]
+pub const fn ipv4_header_20(h: &[u8; 20]) -> u16 {
+    let mut sum = 0u64;
+    let mut at = 0;
+    while at < 20 {
+        sum += u32::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]) as u64;
+        at += 4;
+    }
+    // At most five times 2^32 - 1: one fold to 32 bits leaves no more than 2^32 + 3.
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    finish(u16::from_be(fold(sum as u32)) as u32)
+}
+
 /// Sum of the pseudo-header of TCP and UDP over IPv4 (RFC 9293 section 3.1); `len` is that of the
 /// L4 header and payload. Not folded, not complemented.
 #[inline]

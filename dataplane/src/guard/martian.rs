@@ -10,7 +10,7 @@ use crate::frame::Parsed;
 use std::net::Ipv4Addr;
 
 /// Every IPv4 frame, bridged or routed.
-#[inline]
+#[inline(always)]
 pub(super) fn check(cfg: &Config, role: Role, p: &Parsed) -> Result<(), Reason> {
     let (src, dst) = (p.tuple.src, p.tuple.dst);
     if src == dst {
@@ -35,6 +35,7 @@ pub(super) fn check(cfg: &Config, role: Role, p: &Parsed) -> Result<(), Reason> 
 
 /// The packets that a host without an address yet sends: a DHCP client's (RFC 2131) and IGMP
 /// reports (RFC 3376 section 4.2.13).
+#[inline(always)]
 fn unconfigured(p: &Parsed) -> bool {
     let t = &p.tuple;
     t.src.is_unspecified()
@@ -46,7 +47,7 @@ fn unconfigured(p: &Parsed) -> bool {
 }
 
 /// Whether a source address is one that nobody has, or that the switch itself has elsewhere.
-#[inline]
+#[inline(always)]
 fn claims_ours(cfg: &Config, role: Role, src: Ipv4Addr) -> bool {
     match (role, &cfg.uplink) {
         (Role::Uplink, uplink) => {

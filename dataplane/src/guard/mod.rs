@@ -20,7 +20,7 @@ use crate::frame::{L3, Parsed};
 /// [`Reason::SrcMacGroup`], [`Reason::SrcMacZero`], [`Reason::SrcMacGateway`]; for IPv4
 /// [`Reason::Land`] and [`Reason::Martian`]; for IPv6 from a container [`Reason::RogueRa`],
 /// [`Reason::RogueRedirect`], [`Reason::RogueDhcpv6`] and [`Reason::Ipv6Chain`].
-#[inline]
+#[inline(always)]
 pub fn check(cfg: &Config, role: Role, p: &Parsed, bytes: &[u8]) -> Result<(), Reason> {
     if p.src.is_group() {
         return Err(Reason::SrcMacGroup);

@@ -11,8 +11,7 @@ mod tests;
 pub use fdb::{Fdb, FdbCounts, FdbReport, Learn};
 pub use groups::Groups;
 
-use crate::base::{PortId, Reason, Tick};
-use crate::frame::Parsed;
+use crate::base::{Mac, PortId, Reason, Tick, Vid};
 
 /// Where the bridge sends a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,17 +25,17 @@ pub enum L2 {
     Drop(Reason),
 }
 
-/// The forwarding decision of IEEE 802.1Q (section 8.6) for a bridged frame. Learning is the
-/// caller's, before this, so that a frame to its own sender's address is seen as such.
+/// The forwarding decision of IEEE 802.1Q (section 8.6) for a bridged frame to `dst`. Learning is
+/// the caller's, before this, so that a frame to its own sender's address is seen as such.
 #[inline]
-pub fn decide(fdb: &Fdb, p: &Parsed, ingress: PortId, now: Tick) -> L2 {
-    if p.dst.is_group() {
-        if p.dst.is_link_local() {
+pub fn decide(fdb: &Fdb, vid: Vid, dst: Mac, ingress: PortId, now: Tick) -> L2 {
+    if dst.is_group() {
+        if dst.is_link_local() {
             return L2::Drop(Reason::LinkLocalGroup);
         }
         return L2::Flood;
     }
-    match fdb.lookup(p.vid, p.dst, now) {
+    match fdb.lookup(vid, dst, now) {
         None => L2::Flood,
         Some(port) if port == ingress => L2::Drop(Reason::SamePort),
         Some(port) => L2::To(port),

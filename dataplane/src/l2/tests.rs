@@ -175,14 +175,7 @@ fn forgetting_a_port_leaves_the_others() {
 fn decisions() {
     let f = fdb(100);
     f.learn(0, mac(1), A, Tick(0));
-    let to = |dst: Mac, vid| {
-        let p = Parsed {
-            dst,
-            vid,
-            ..Parsed::default()
-        };
-        decide(&f, &p, B, Tick(0))
-    };
+    let to = |dst: Mac, vid| decide(&f, vid, dst, B, Tick(0));
     assert_eq!(to(mac(1), 0), L2::To(A));
     assert_eq!(to(mac(1), 5), L2::Flood);
     assert_eq!(to(mac(2), 0), L2::Flood);

@@ -30,10 +30,11 @@ pub enum Out {
     Slot(u16, PortId),
     /// Copies of the frame in this slot to the bridge domain, but not by this port.
     SlotFlood(u16, PortId),
-    /// A frame that is not in the batch.
-    Made(Frame, PortId),
+    /// A frame that is not in the batch. Boxed, so that the list of what nearly always are slots
+    /// stays small.
+    Made(Box<Frame>, PortId),
     /// Copies of a frame that is not in the batch, but not by this port.
-    MadeFlood(Frame, PortId),
+    MadeFlood(Box<Frame>, PortId),
 }
 
 /// A timer that a connection needs.
@@ -67,6 +68,7 @@ pub struct Ctx<'a> {
 
 impl Ctx<'_> {
     /// Carries a verdict out for the frame in the slot in hand.
+    #[inline(always)]
     pub fn settle(&mut self, ingress: PortId, v: Verdict) {
         match (v, self.slot) {
             (Verdict::To(port), Some(slot)) => self.out.push(Out::Slot(slot, port)),
@@ -81,8 +83,8 @@ impl Ctx<'_> {
     /// Carries a verdict out for a frame that is in no slot.
     pub fn settle_made(&mut self, frame: Frame, ingress: PortId, v: Verdict) {
         match v {
-            Verdict::To(port) => self.out.push(Out::Made(frame, port)),
-            Verdict::FloodBut(port) => self.out.push(Out::MadeFlood(frame, port)),
+            Verdict::To(port) => self.out.push(Out::Made(Box::new(frame), port)),
+            Verdict::FloodBut(port) => self.out.push(Out::MadeFlood(Box::new(frame), port)),
             Verdict::Drop(reason) => self.counters.drop(ingress, reason),
             Verdict::Consumed | Verdict::Held | Verdict::Done => {}
         }
@@ -91,13 +93,13 @@ impl Ctx<'_> {
     /// Sends a frame that the switch made of its own.
     pub fn originate(&mut self, frame: Frame, to: PortId) {
         self.counters.originated.add(1);
-        self.out.push(Out::Made(frame, to));
+        self.out.push(Out::Made(Box::new(frame), to));
     }
 
     /// Sends a frame that the switch made of its own to the bridge domain, but not by `except`.
     pub fn originate_flood(&mut self, frame: Frame, except: PortId) {
         self.counters.originated.add(1);
-        self.out.push(Out::MadeFlood(frame, except));
+        self.out.push(Out::MadeFlood(Box::new(frame), except));
     }
 
     /// Asks for a timer at the record's present deadline.

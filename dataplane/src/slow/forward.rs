@@ -41,7 +41,9 @@ impl Ctx<'_> {
         if pkt.p.has(bits::LATER_FRAGMENT) {
             r.touch(dir, self.now.tick());
         } else {
-            match observe(r, dir, &pkt.p, pkt.frame.bytes(), self.now.tick()) {
+            let l4 = usize::from(pkt.p.l4_off);
+            let header = pkt.frame.bytes().get(l4..).unwrap_or(&[]);
+            match observe(r, dir, pkt.p.l4, &pkt.p.tcp, header, self.now.tick()) {
                 Observed::Pass => {}
                 Observed::Changed => self.state_changed(r, id),
                 Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
@@ -77,18 +79,19 @@ impl Ctx<'_> {
         let generation = self.sw.generation();
         let out_key = r.key(dir.other());
         let new = out_key.tuple().reversed();
-        let (ip_delta, l4_delta, partial_delta) = rewrite::deltas(&r.key(dir).tuple(), &new);
+        let (ip_delta, l4_delta) = rewrite::deltas(&r.key(dir).tuple(), &new);
         let hop = self.next_hop(out_key.zone(), new.dst);
         let mut f = Forward {
             egress: PortId::NONE,
             dst_mac: crate::base::Mac::ZERO,
             ip_delta,
             l4_delta,
-            partial_delta,
+            mtu: 0,
             until: 0,
         };
         if let Hop::To(port, mac, until) = hop {
             (f.egress, f.dst_mac, f.until) = (port, mac, until);
+            f.mtu = self.mtu_of(port);
             r.decide(dir, &f, generation, &self.sw.generation);
         }
         // Several inside hosts share one external address (RFC 6864 section 5.3). Of a datagram
@@ -109,7 +112,7 @@ impl Ctx<'_> {
             dst_mac: crate::base::Mac::ZERO,
             ip_delta: 0,
             l4_delta: 0,
-            partial_delta: 0,
+            mtu: 0,
             until: 0,
         };
         if let Hop::To(port, mac, until) = hop {

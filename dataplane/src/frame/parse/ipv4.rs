@@ -123,7 +123,7 @@ fn tcp(l4: &[u8], p: &mut Parsed) -> Result<(), Reason> {
 
 /// Whether any TCP of RFC 9293 can send these flags. SYN excludes FIN and RST, RST excludes FIN,
 /// and a segment with neither SYN nor RST has ACK. PSH, URG and the ECN bits say nothing here.
-const fn possible(flags: u8) -> bool {
+pub(super) const fn possible(flags: u8) -> bool {
     use tcp_flags::{ACK, FIN, RST, SYN};
     if flags & SYN != 0 {
         flags & (FIN | RST) == 0

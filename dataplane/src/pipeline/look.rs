@@ -1,0 +1,207 @@
+//! The first stages, for one frame: parse, guard, classify, and what the look-up needs to know.
+
+use crate::base::{Mac, Reason, Role, Vid};
+use crate::conntrack::Conntrack;
+use crate::flow::{Dir, FlowKey, RecordId, Zone};
+use crate::frame::parse::{self, Tcp, bits};
+use crate::frame::{Frame, L3, L4, Parsed};
+use crate::guard;
+use crate::slow::switch::Switch;
+
+/// What one look at a frame and its port says about the way that it takes.
+#[derive(Clone, Copy)]
+pub(super) enum Class {
+    /// Lost already.
+    Drop(Reason),
+    /// ARP: the responder looks first.
+    Arp,
+    /// Stays in the bridge domain.
+    Bridged,
+    /// IPv4 to the gateway's address that the switch does not answer itself.
+    Host,
+    /// Routed, and an index entry may know it: untagged IPv4 without options, not a fragment.
+    Keyed(Zone),
+    /// Routed, by the slow path in any case.
+    Slow(Zone),
+}
+
+/// As much of a frame as a hit needs, filled in place: the whole of [`Parsed`] is larger than what
+/// a batch may take of the first-level cache, and whoever needs it (the slow path) parses again.
+pub(super) struct Look {
+    pub class: Class,
+    pub l4: L4,
+    pub vid: Vid,
+    pub src: Mac,
+    pub dst: Mac,
+    pub wire_len: u32,
+    pub tcp: Tcp,
+    /// Of a [`Class::Keyed`] frame: its key, the key's hash, and a record that may be its own.
+    pub key: FlowKey,
+    pub hash: u64,
+    pub candidate: Option<(RecordId, Dir)>,
+}
+
+impl Default for Look {
+    fn default() -> Look {
+        Look {
+            class: Class::Drop(Reason::Panic),
+            l4: L4::None,
+            vid: 0,
+            src: Mac::ZERO,
+            dst: Mac::ZERO,
+            wire_len: 0,
+            tcp: Tcp::default(),
+            key: FlowKey::default(),
+            hash: 0,
+            candidate: None,
+        }
+    }
+}
+
+impl Look {
+    /// Looks at a frame that came in by a port of `role`.
+    #[inline(always)]
+    pub fn look(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+        // What is ordinary stays in registers: nothing takes the address of `p`.
+        match parse::ordinary(frame.bytes(), &frame.hdr) {
+            Some(p) => {
+                self.class = classify(sw, &p, frame.bytes(), role);
+                self.take(sw, &p);
+            }
+            None => self.look_any(sw, frame, role),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_any(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+        let p = match parse::parse(frame.bytes(), &frame.hdr) {
+            Ok(p) => p,
+            Err(reason) => return self.lose(reason),
+        };
+        self.class = classify(sw, &p, frame.bytes(), role);
+        if !p.has(bits::TAGGED) {
+            return self.take(sw, &p);
+        }
+        let (Class::Keyed(zone) | Class::Slow(zone)) = self.class else {
+            return self.take(sw, &p);
+        };
+        // A priority tag (VID 0) does not go through a router.
+        frame.pop_vlan();
+        match parse::parse(frame.bytes(), &frame.hdr) {
+            Ok(p) => {
+                self.class = routed(&p, zone);
+                self.take(sw, &p);
+            }
+            Err(reason) => self.lose(reason),
+        }
+    }
+
+    /// Notes that the frame is lost.
+    pub fn lose(&mut self, reason: Reason) {
+        self.class = Class::Drop(reason);
+    }
+
+    #[inline(always)]
+    fn take(&mut self, sw: &Switch, p: &Parsed) {
+        self.l4 = p.l4;
+        self.vid = p.vid;
+        self.src = p.src;
+        self.dst = p.dst;
+        self.wire_len = p.wire_len;
+        self.tcp = p.tcp;
+        if let Class::Keyed(zone) = self.class {
+            self.key = FlowKey::new(zone, &p.tuple);
+            self.hash = sw.conntrack.index.hash(&self.key);
+        }
+    }
+
+    /// Asks for the cache lines where the look-up begins.
+    #[inline(always)]
+    pub fn prefetch(&self, sw: &Switch) {
+        match self.class {
+            Class::Keyed(_) => sw.conntrack.index.prefetch(self.hash),
+            Class::Bridged | Class::Arp => {
+                sw.fdb.prefetch(self.vid, self.src);
+                sw.fdb.prefetch(self.vid, self.dst);
+            }
+            Class::Drop(_) | Class::Host | Class::Slow(_) => {}
+        }
+    }
+
+    /// Looks for a record in the first bucket and asks for its lines. True when there is none and
+    /// the second bucket, which was asked for, has to be looked at.
+    #[inline(always)]
+    pub fn find_candidate(&mut self, ct: &Conntrack) -> bool {
+        let Class::Keyed(_) = self.class else {
+            return false;
+        };
+        self.candidate = ct.index.candidate(self.hash);
+        self.fetch(ct);
+        if self.candidate.is_none() {
+            ct.index.prefetch_second(self.hash);
+        }
+        self.candidate.is_none()
+    }
+
+    /// The same in the second bucket, where the first had none.
+    #[inline(always)]
+    pub fn find_second_candidate(&mut self, ct: &Conntrack) {
+        if let (Class::Keyed(_), None) = (self.class, self.candidate) {
+            self.candidate = ct.index.second_candidate(self.hash);
+            self.fetch(ct);
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(&self, ct: &Conntrack) {
+        if let Some(r) = self.candidate.and_then(|(id, _)| ct.slab.get(id)) {
+            r.prefetch();
+        }
+    }
+}
+
+/// Which way the frame takes, as it stands.
+#[inline(always)]
+fn classify(sw: &Switch, p: &Parsed, bytes: &[u8], role: Role) -> Class {
+    if let Err(reason) = guard::check(&sw.cfg, role, p, bytes) {
+        return Class::Drop(reason);
+    }
+    let zone = match (role, &sw.cfg.uplink) {
+        (Role::Uplink, Some(up)) if p.dst == up.mac || p.dst.is_group() => Zone::Uplink,
+        (Role::Uplink, _) => return Class::Drop(Reason::NotForUs),
+        _ => Zone::Inside,
+    };
+    if p.vid != 0 && zone == Zone::Inside {
+        return Class::Bridged;
+    }
+    if p.l3 == L3::Arp && p.vid == 0 {
+        return Class::Arp;
+    }
+    let to_router = zone == Zone::Uplink
+        || (p.dst == sw.cfg.gateway_mac && role != Role::Host && p.l3 == L3::Ipv4);
+    if !to_router {
+        return Class::Bridged;
+    }
+    if zone == Zone::Inside && p.tuple.dst == sw.cfg.gateway && p.l4 != L4::EchoRequest {
+        return Class::Host;
+    }
+    if p.l3 != L3::Ipv4 || p.vid != 0 || p.dst.is_group() {
+        return Class::Drop(Reason::NotRouted);
+    }
+    routed(p, zone)
+}
+
+/// Whether the index may know a routed packet.
+#[inline(always)]
+fn routed(p: &Parsed, zone: Zone) -> Class {
+    let plain = p.ttl > 1
+        && !p.has(bits::OPTIONS | bits::FRAGMENT)
+        && p.l4_error.is_none()
+        && matches!(p.l4, L4::Tcp | L4::Udp | L4::EchoRequest | L4::EchoReply);
+    if plain {
+        Class::Keyed(zone)
+    } else {
+        Class::Slow(zone)
+    }
+}
