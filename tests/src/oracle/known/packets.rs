@@ -12,6 +12,16 @@ fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
     case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
 }
 
+/// Whether what came in is an error from a container that is no end of the connection.
+fn of_another_container(c: &Case<'_>) -> bool {
+    let router = match c.step {
+        Step::Error(_, e) => e.speaker == Speaker::Router,
+        step => matches!(step, Step::Again(_)),
+    };
+    let inside = |w: &Wire| is_icmp_error(&w.bytes) && w.port != OUTSIDE;
+    router && c.wires.iter().all(inside)
+}
+
 /// The list.
 pub const KNOWN: &[Difference] = &[
     Difference {
@@ -119,17 +129,7 @@ pub const KNOWN: &[Difference] = &[
         why: "An error from a container that is no end of the connection speaks in the switch's \
               name: its gateway address inside. Linux puts the address that the client connected to.",
         after: After::GoesOn,
-        is: |c| {
-            let router = match c.step {
-                Step::Error(_, e) => e.speaker == Speaker::Router,
-                step => matches!(step, Step::Again(_)),
-            };
-            let error = c.wires.iter().all(|w| is_icmp_error(&w.bytes));
-            router
-                && error
-                && c.wires.iter().all(|w| w.port != OUTSIDE)
-                && same_but(c, without_source)
-        },
+        is: |c| of_another_container(c) && same_but(c, without_source),
     },
     Difference {
         name: "published-port-as-source",
@@ -220,7 +220,14 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let error = matches!(c.step, Step::Error(..) | Step::Again(_));
             let fragment = c.wires.iter().any(|w| quotes_fragment(&w.bytes));
-            error && fragment && same_but(c, without_quoted_fragment)
+            // Both may come together.
+            let both = |o: &mut Out| {
+                without_quoted_fragment(o);
+                without_source(o);
+            };
+            let same = same_but(c, without_quoted_fragment)
+                || (of_another_container(c) && same_but(c, both));
+            error && fragment && same
         },
     },
     Difference {
