@@ -125,6 +125,7 @@ fn plug(path: &Path, ip: Ipv4Addr) -> Result<TapQueue> {
         ..LinkChange::default()
     };
     there.change_link(at, &change)?;
+    there.no_queue(at)?;
     address(&mut there, at, ip)?;
     up(&mut there, at)?;
     let queue = made.queues.into_iter().next();

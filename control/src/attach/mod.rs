@@ -261,6 +261,11 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
 }
 
 /// From an interface that is down to one that carries traffic.
+///
+/// It gets no queueing discipline: the kernel would make one for each of the 256 transmit queues
+/// that a multi-queue TAP may have, each with room for `txqlen` frames in three bands, which is
+/// 50 MB for every interface at [`TXQLEN`]. Nor is there anything to queue for: a TAP never asks
+/// its sender to wait, and frames wait in its own ring to be read.
 fn configure(nl: &mut dyn Netlink, spec: &Spec, index: u32) -> Result<(), NetlinkError> {
     let change = LinkChange {
         mac: Some(spec.mac),
@@ -269,6 +274,7 @@ fn configure(nl: &mut dyn Netlink, spec: &Spec, index: u32) -> Result<(), Netlin
         ..LinkChange::default()
     };
     nl.change_link(index, &change)?;
+    nl.no_queue(index)?;
     nl.add_address(&Address {
         index,
         ip: spec.ip,

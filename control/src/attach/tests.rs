@@ -57,6 +57,7 @@ fn an_interface_as_asked_for_and_gone_when_dropped() {
             ("eth0", s.mac, 1500, TXQLEN, true)
         );
         assert!(l.running, "a carrier: its queues are open");
+        assert_eq!(l.qdisc, "noqueue", "one for each of 256 queues costs 50 MB");
         let mut nl = Real::inside(&ns).unwrap();
         let address = nl.addresses().unwrap()[0];
         assert_eq!((address.ip, address.prefix), (s.ip, 24));
@@ -192,8 +193,9 @@ fn configuration_stops_at_the_first_refusal() {
     let mut whole = Fake::default();
     let index = whole.create_link("eth0");
     configure(&mut whole, &spec(2), index).unwrap();
-    assert_eq!(whole.log.len(), 4);
-    assert!(whole.log[1].contains("10.0.0.2/24"), "before it goes up");
+    assert_eq!(whole.log.len(), 5);
+    assert!(whole.log[1].contains("no queue"), "before it goes up");
+    assert!(whole.log[2].contains("10.0.0.2/24"), "before it goes up");
     assert!(whole.links[0].up);
     for n in 0..4 {
         let mut f = Fake {

@@ -75,6 +75,10 @@ impl Netlink for Fake {
         Ok(())
     }
 
+    fn no_queue(&mut self, index: u32) -> Result<()> {
+        self.act(format!("no queue on {index}"))
+    }
+
     fn delete_link(&mut self, index: u32) -> Result<()> {
         self.act(format!("delete {index}"))?;
         self.links.retain(|l| l.index != index);

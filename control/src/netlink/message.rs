@@ -75,6 +75,7 @@ pub(super) fn as_link(m: &Message) -> Option<Link> {
     for a in &m.attributes {
         match a {
             LinkAttribute::IfName(n) => link.name.clone_from(n),
+            LinkAttribute::Qdisc(q) => link.qdisc.clone_from(q),
             LinkAttribute::Address(mac) => {
                 link.mac = mac.as_slice().try_into().map(Mac).unwrap_or_default();
             }

@@ -37,6 +37,8 @@ pub struct Link {
     pub running: bool,
     /// The bridge that it is a port of.
     pub master: Option<u32>,
+    /// Its root queueing discipline, as `noqueue` or `mq`.
+    pub qdisc: String,
 }
 
 /// What to change about an interface; what is `None` stays. The kernel applies one change in the
@@ -167,6 +169,9 @@ pub trait Netlink: Send {
     fn create_veth(&mut self, name: &str, peer: &str) -> Result<()>;
     /// Makes a bridge.
     fn create_bridge(&mut self, name: &str) -> Result<()>;
+    /// Takes the queueing discipline away: what the interface is given to send goes to its driver
+    /// at once. To be said while it is down.
+    fn no_queue(&mut self, index: u32) -> Result<()>;
     /// Deletes an interface.
     fn delete_link(&mut self, index: u32) -> Result<()>;
     /// All IPv4 addresses.

@@ -19,6 +19,7 @@ use netlink_packet_route::neighbour::{
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcHeader, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -206,6 +207,23 @@ impl Netlink for Real {
     fn create_bridge(&mut self, name: &str) -> Result<()> {
         let info = vec![LinkInfo::Kind(InfoKind::Bridge)];
         self.create(name, info, &|| format!("making the bridge {name}"))
+    }
+
+    fn no_queue(&mut self, index: u32) -> Result<()> {
+        let what = || format!("taking the queueing discipline of interface {index} away");
+        let header = TcHeader {
+            index: i32::try_from(index).unwrap_or(0),
+            parent: TcHandle::ROOT,
+            ..TcHeader::default()
+        };
+        let kind = vec![TcAttribute::Kind("noqueue".to_owned())];
+        let m = TcMessage::from_parts(header, kind);
+        let flags = NLM_F_CREATE | NLM_F_REPLACE;
+        match self.act(Message::NewQueueDiscipline(m), flags, &what) {
+            // A kernel without traffic control has no other to choose.
+            Err(e) if e.errno() == Some(libc::EOPNOTSUPP) => Ok(()),
+            done => done,
+        }
     }
 
     fn delete_link(&mut self, index: u32) -> Result<()> {
