@@ -1,5 +1,5 @@
 //! The differences from Linux that we mean. Each has a name, a matcher as narrow as can be, and
-//! the reason; `dataplane/LINUX-DIFFERENCES.md` has the same names, and a test compares them.
+//! the reason; `dataplane/CONFORMANCE.md` has the same names, and a test compares them.
 
 mod packets;
 mod segments;
@@ -38,7 +38,7 @@ pub enum Met {
     Unexplained,
 }
 
-/// A difference that shows later: see `dataplane/LINUX-DIFFERENCES.md`.
+/// A difference that shows later: see `dataplane/CONFORMANCE.md`.
 pub const IN_PART: &str = "fragments-carried-at-once";
 
 /// All of them, but for [`IN_PART`].
