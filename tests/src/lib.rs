@@ -1,4 +1,5 @@
 //! What the end-to-end, replay and whole-switch tests share.
 
+pub mod fuzz;
 pub mod lab;
 pub mod memory;
