@@ -12,8 +12,11 @@ pub mod switch;
 pub mod tcp;
 pub mod words;
 
+/// What a target does with any bytes.
+pub type Body = fn(&[u8]);
+
 /// Every target by its name: that of its program and of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Body); 7] = [
     ("api", api::api),
     ("capture", capture::capture),
     ("parse", parse::parse),
