@@ -27,6 +27,8 @@ pub struct Case<'a> {
     pub step: &'a Step,
     /// Its flow, if it has one.
     pub flow: Option<&'a Flow>,
+    /// All flows.
+    pub flows: &'a [Flow],
     /// What went in, as the switch got it.
     pub wires: &'a [Wire],
     /// What came out of the switch, canonical.
@@ -172,6 +174,7 @@ impl Runner {
             let case = Case {
                 step,
                 flow: flow.map(|n| &s.flows[n]),
+                flows: &s.flows,
                 wires: &inputs[1],
                 switch: &outs[1],
                 kernel: &outs[0],

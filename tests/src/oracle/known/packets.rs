@@ -4,7 +4,7 @@ use super::{After, Difference};
 use crate::memory::UP;
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::sequence::{Fault, Speaker, Step, Way};
+use crate::oracle::sequence::{Fault, Flow, Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
 use dataplane::base::Reason;
 
@@ -172,7 +172,10 @@ pub const KNOWN: &[Difference] = &[
             let waits = datagrams(c.wires).is_empty() && c.kernel.is_empty();
             let resets = matches!(c.kernel, [o] if is_reset(o));
             let first = matches!(c.switch, [o] if refused(o));
-            in_fragments(c) && first && (waits || resets)
+            let said = || kernel_only_says(c, (3, 3)) || kernel_only_says(c, (3, 2)) || resets;
+            // Of one identification: the switch said so already.
+            let again = refused_for(c, &[Reason::NotPublished]) && said();
+            in_fragments(c) && (first && (waits || resets) || again)
         },
     },
     Difference {
@@ -207,9 +210,14 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         name: "nat-clash-refused",
         why: "A new connection by a published port whose answers would look like those of another \
-              connection is refused. Linux gives the client another port, which the container sees.",
+              connection is refused, and so is a second host's of a protocol without ports. Linux gives the \
+              client another port, which the container sees, or drops.",
         after: After::Ends,
-        is: |c| refused_for(c, &[Reason::NatClash]) && c.kernel.len() == 1,
+        is: |c| {
+            let clash = c.dropped == [Reason::NatClash];
+            let said = |o| own_error(o) == Some((3, 13));
+            clash && c.switch.iter().all(said) && c.kernel.len() <= 1
+        },
     },
     Difference {
         name: "quotes-of-fragments",
@@ -232,13 +240,37 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "another-port-chosen",
-        why: "Both may choose any free external port. In a captured sequence the answers can't \
-              follow the choice, so it ends there; generated ones go on.",
+        why: "Both may choose any free external port. Where the answers can't follow the choice (in \
+              captures, and when the server of a published port speaks of its own accord) the \
+              sequence ends there; others go on.",
         after: After::Ends,
         is: |c| {
             let external = |o: &Out| o.bytes.get(26..30) == Some(&UP.octets());
-            let captured = matches!(c.step, Step::Frames(_));
-            captured && c.kernel.iter().all(external) && same_but(c, without_source_port)
+            let alone = match c.step {
+                Step::Frames(_) | Step::Again(_) => true,
+                Step::Say(_, false, ..) => c.flow.is_some_and(|f| matches!(f.way, Way::Slot(_))),
+                _ => false,
+            };
+            alone && c.kernel.iter().all(external) && same_but(c, without_source_port)
+        },
+    },
+    Difference {
+        name: "external-port-not-shared",
+        why: "No two hosts inside have one external port (RFC 4787 REQ-3), so what comes to the one \
+              of the second is not the first's. Linux shares a port where destinations differ.",
+        after: After::GoesOn,
+        is: |c| {
+            let nobody = [
+                Reason::IcmpNoMatch,
+                Reason::NotPublished,
+                Reason::TcpNoConnection,
+            ];
+            let stray = matches!(c.step, Step::Stray(..));
+            let same = |a: &Flow, b: &Flow| a.kind == b.kind && a.sport == b.sport;
+            let shared = c
+                .flow
+                .is_some_and(|f| c.flows.iter().any(|o| same(o, f) && o.client != f.client));
+            stray && shared && refused_for(c, &nobody) && c.kernel.len() == 1
         },
     },
 ];

@@ -93,4 +93,11 @@ pub const KNOWN: &[Difference] = &[
             c.reset && error && c.kernel.is_empty() && c.switch.len() == 1
         },
     },
+    Difference {
+        name: "tcp-reopened-by-server",
+        why: "A SYN of either side on a closed connection ends what is left of it. Linux keeps the \
+              old one when the side may not open a new one.",
+        after: After::Ends,
+        is: |c| only_kernel_passes(c, Reason::TcpNoConnection, |_| true),
+    },
 ];
