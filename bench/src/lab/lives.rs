@@ -64,9 +64,12 @@ pub struct Spent {
     pub tear_down: Duration,
 }
 
+/// A frame of a connection's life: by which port, what, and its tuple by the connection's number.
+type Step = (PortId, Template, fn(u32) -> Tuple);
+
 /// A stream of lives at a constant number of connections in the table.
 pub struct Lives {
-    frames: Vec<(PortId, Template, fn(u32) -> Tuple)>,
+    frames: Vec<Step>,
     batch: Batch,
     next: u32,
     /// Milliseconds of the lab's time between two batches of 64 lives.

@@ -25,8 +25,8 @@ const fn two(h: &[u8; HEADERS], at: usize) -> u16 {
 }
 
 #[inline(always)]
-const fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from_octets([h[at], h[at + 1], h[at + 2], h[at + 3]])
+fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
+    Ipv4Addr::from([h[at], h[at + 1], h[at + 2], h[at + 3]])
 }
 
 #[inline(always)]
