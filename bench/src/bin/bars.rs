@@ -18,7 +18,7 @@ struct Args {
     /// Only groups whose name contains this.
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
-    /// Rounds of each comparison [7].
+    /// Rounds of each comparison; 7 unless told otherwise.
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Numbers of flows for the established hits, separated by commas.

@@ -4,10 +4,10 @@
 //! | line | answer |
 //! |---|---|
 //! | (start) | null, when its sockets listen |
-//! | `begin` | [`Reading`](super::Reading); exchanges are timed from now on |
-//! | `read` | [`Reading`](super::Reading) |
-//! | `end` | [`Reading`](super::Reading); the last exchanges are timed |
-//! | `stop` | [`Farewell`](super::Farewell), when all its programs have ended |
+//! | `begin` | [`Reading`]; exchanges are timed from now on |
+//! | `read` | [`Reading`] |
+//! | `end` | [`Reading`]; the last exchanges are timed |
+//! | `stop` | [`Farewell`], when all its programs have ended |
 //!
 //! Each answer is `{"Ok": ..}` or `{"Err": "sentence"}`.
 

@@ -5,7 +5,7 @@
 //! without touching its record. Entries never move, so a reader needs neither lock nor version:
 //! it sees a slot before or after a change. Only the slow path writes.
 //!
-//! A key's first bucket is preferred until it holds [`CROWDED`] entries, so that nearly every
+//! A key's first bucket is preferred until it holds `CROWDED` entries, so that nearly every
 //! look-up ends there: at half fill one entry in eleven stands in its second bucket. With two
 //! choices of eight slots and the table at most half full, an insert that finds both buckets taken
 //! is out of reach of chance (below 1e-10 at 50 %); the hash is keyed, so it is out of reach of

@@ -2,7 +2,7 @@
 //!
 //! Each thread counts in a cache line of its own and keeps its times to itself until it ends, so
 //! that counting costs no traffic between cores, and nothing that a person's program would not
-//! pay. Calls that wait end every [`PATIENCE`] to see whether to go on, at the price of a timer.
+//! pay. Calls that wait end every `PATIENCE` to see whether to go on, at the price of a timer.
 
 mod bulk;
 mod connections;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// How long a blocked call takes to see that it is to end.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How often a call may run into [`PATIENCE`] after the end was called for: what is under way then
+/// How often a call may run into `PATIENCE` after the end was called for: what is under way then
 /// has five seconds to arrive.
 const GRACE: u32 = 25;
 /// Times that a thread has room for from the start.
