@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How long the daemon may take to answer; and how much more for each port.
-const COMING_UP: Duration = Duration::from_secs(20);
+const COMING_UP: Duration = Duration::from_secs(120);
 const COMING_UP_PORT: Duration = Duration::from_millis(200);
 
 /// The network of a running switchd.

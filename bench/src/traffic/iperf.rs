@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// How to get it.
 pub const INSTALL: &str = "apt-get install iperf3";
 /// How long the server may take to listen.
-const COMING_UP: Duration = Duration::from_secs(10);
+const COMING_UP: Duration = Duration::from_secs(60);
 
 /// Whether iperf3 can do this job.
 pub const fn can(job: Job) -> bool {
