@@ -50,7 +50,8 @@ fn lives(c: &mut Criterion) {
     let scale = Scale::of_bench();
     let mut g = c.benchmark_group("lives");
     g.throughput(Throughput::Elements(1));
-    for live in [10_000.min(scale.most()), scale.most()] {
+    // Two different numbers in a small run too.
+    for live in [10_000.min(scale.most() / 4), scale.most()] {
         g.bench_function(format!("six frames and expiry, {live} live"), |b| {
             let mut lab = Lab::new(Room::for_connections(live + live / 16 + 4096)).unwrap();
             let mut lives = lab.lives(live);
