@@ -39,10 +39,22 @@ pub fn forget_one(nf: &mut Netfilter, t: &Tuple) -> io::Result<()> {
         .bytes(PROTO_NUM, &[t.proto.0])
         .bytes(PROTO_SPORT, &t.sport.to_be_bytes())
         .bytes(PROTO_DPORT, &t.dport.to_be_bytes());
-    delete(
-        nf,
-        Attrs::default().nest(TUPLE_IP, ip).nest(TUPLE_PROTO, proto),
-    )
+    let tuple = Attrs::default().nest(TUPLE_IP, ip).nest(TUPLE_PROTO, proto);
+    // It is found by its answers too, which is not what is wanted.
+    let asked = Attrs::default().nest(TUPLE_ORIG, tuple.clone());
+    nf.push(GET, ACK, IPV4, 0, &asked);
+    let told = match nf.send() {
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        r => r?,
+    };
+    let opened = |body: &Vec<u8>| {
+        let found = attr(body, TUPLE_ORIG).and_then(|t| attr(attr(t, TUPLE_IP)?, IP_DST));
+        found == Some(&t.dst.octets())
+    };
+    match told.iter().any(opened) {
+        true => delete(nf, tuple),
+        false => Ok(()),
+    }
 }
 
 fn delete(nf: &mut Netfilter, tuple: Attrs) -> io::Result<()> {

@@ -40,6 +40,7 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let refused = [
                 Reason::BadOptions,
+                Reason::SourceRoute,
                 Reason::TcpMalformed,
                 Reason::L4Truncated,
             ];
@@ -128,7 +129,15 @@ pub const KNOWN: &[Difference] = &[
             router
                 && error
                 && c.wires.iter().all(|w| w.port != OUTSIDE)
-                && same_but(c, without_source)
+                && same_but(c, |o| {
+                    without_source(o);
+                    if c.wires.iter().any(|w| quotes_options(&w.bytes)) {
+                        without_options(o);
+                    }
+                    if c.wires.iter().any(|w| quotes_fragment(&w.bytes)) {
+                        without_quoted_fragment(o);
+                    }
+                })
         },
     },
     Difference {
