@@ -15,7 +15,7 @@ scenario!(the_switch_does_what_the_kernel_does, || {
         seed: 1,
         sequences: SEQUENCES,
         // The rest of a scenario's time is for a machine that is busy with other things.
-        limit: Some(std::time::Duration::from_secs(45)),
+        limit: Some(std::time::Duration::from_secs(30)),
         shrink: true,
         captures: false,
         failures: 3,
