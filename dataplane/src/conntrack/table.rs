@@ -307,3 +307,7 @@ impl Conntrack {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
