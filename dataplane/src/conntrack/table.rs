@@ -327,3 +327,7 @@ impl Conntrack {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

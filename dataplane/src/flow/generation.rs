@@ -38,3 +38,18 @@ impl Generation {
         let _ = self.0.fetch_update(AcqRel, Acquire, next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_that_are_never_current_are_passed_over() {
+        let g = Generation(AtomicU32::new(u32::MAX - 2));
+        g.bump();
+        assert_eq!(g.get(), u32::MAX - 1);
+        g.bump();
+        assert_eq!(g.get(), 1);
+        assert_eq!(Generation::default().get(), 1);
+    }
+}

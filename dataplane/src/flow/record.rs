@@ -347,6 +347,46 @@ mod tests {
     }
 
     #[test]
+    fn a_decision_is_kept_only_under_the_current_generation() {
+        let (r, g): (Record, Generation) = (Zeroable::zeroed(), Generation::default());
+        let f = |port| Forward {
+            egress: PortId(port),
+            dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
+            ip_delta: 0,
+            l4_delta: 0,
+            partial_delta: 0,
+            until: 0,
+        };
+        assert_eq!(r.decided(Dir::Orig, g.get()), None);
+        r.decide(Dir::Orig, &f(1), g.get(), &g);
+        assert_eq!(r.decided(Dir::Orig, g.get()), Some(f(1)));
+        assert_eq!(r.decided(Dir::Reply, g.get()), None);
+        let late = g.get();
+        g.bump();
+        assert_eq!(r.decided(Dir::Orig, g.get()), None);
+        r.decide(Dir::Orig, &f(2), g.get(), &g);
+        r.decide(Dir::Orig, &f(1), late, &g);
+        assert_eq!(
+            r.decided(Dir::Orig, g.get()),
+            Some(f(2)),
+            "the late one is void"
+        );
+        r.generation(Dir::Orig).store(Generation::LOCKED, Relaxed);
+        r.decide(Dir::Orig, &f(3), g.get(), &g);
+        assert_eq!(r.forward(Dir::Orig), f(2), "another worker is at it");
+    }
+
+    #[test]
+    fn a_look_at_a_record_that_changes_hands_is_void() {
+        let r: Record = Zeroable::zeroed();
+        assert_eq!(r.steady(|_| ()), None, "not live");
+        r.set(flags::LIVE);
+        assert_eq!(r.steady(|r| r.rule()), Some(RuleId(0)));
+        let reused = r.steady(|r| r.incarnation.store(1, Relaxed));
+        assert_eq!(reused, None);
+    }
+
+    #[test]
     fn last_seen_is_the_later_of_both() {
         let r: Record = Zeroable::zeroed();
         r.touch(Dir::Orig, Tick(5));

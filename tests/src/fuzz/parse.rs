@@ -39,9 +39,12 @@ pub fn parse(data: &[u8]) {
     let _ = parse::ipv6_control(&frame, &p);
     let _ = parse::icmp_checksum_ok(&frame, &p);
     let _ = parse::inner(parse::embedded(&frame, &p));
+    // Other operations (RARP, inverse ARP) are well-formed, but nothing that the switch reads.
+    let at = usize::from(p.l3_off) + 6;
+    let known = p.l3 == L3::Arp && matches!(frame[at..at + 2], [0, 1 | 2]);
     assert_eq!(
-        p.l3 == L3::Arp,
-        Arp::decode(&frame, p.l3_off).is_ok() && p.ethertype == 0x0806
+        known,
+        p.l3 == L3::Arp && Arp::decode(&frame, p.l3_off).is_ok()
     );
 }
 

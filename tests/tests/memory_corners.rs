@@ -1,0 +1,217 @@
+//! What happens seldom: no external port left, neighbours and ports that are not known at the
+//! wrong moment, errors from third parties, a switch without a host.
+
+use dataplane::base::{Config, Proto, Reason, Role, Tuple};
+use dataplane::port::Caps;
+use dataplane::port::memory::MemoryPort;
+use dataplane::worker::AddPortError;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use switchd_tests::memory::check::Seen;
+use switchd_tests::memory::packet::*;
+use switchd_tests::memory::{APP, DB, FAR, GW, Lab, PEER, UP, WEB, config, mac, spec};
+
+fn from_db(sport: u16, dst: Ipv4Addr) -> Tuple {
+    tuple(Proto::TCP, (DB, sport), (dst, 80))
+}
+
+/// Takes every external TCP port but one.
+fn take_all_but(lab: &Lab, free: u16) {
+    let sw = lab.sw.switch();
+    let published = sw.rules.published_ports(Proto::TCP);
+    let host = Ipv4Addr::new(10, 0, 0, 200);
+    for p in (1_024..=u16::MAX).filter(|p| *p != free) {
+        let _ = sw.external.acquire(Proto::TCP, (host, p), None, published);
+    }
+}
+
+/// RFC 5382's 240 s of memory for a closed connection may not be what refuses a new one.
+#[test]
+fn a_closed_connection_gives_its_port_to_a_new_one_when_none_is_free() {
+    let mut lab = Lab::ready();
+    let old = tuple(Proto::TCP, (WEB, 2_000), (FAR, 80));
+    let (web, db, up) = (lab.web.clone(), lab.db.clone(), lab.up.clone());
+    lab.route(&web, &old, &tcp(&old, 100, 0, SYN, b""));
+    let back = lab.only(&up).tuple().reversed();
+    assert_eq!(back.dport, 2_000);
+    lab.route(&up, &back, &tcp(&back, 900, 101, SYN | ACK, b""));
+    lab.route(&web, &old, &tcp(&old, 101, 901, ACK, b""));
+    take_all_but(&lab, 2_000);
+    lab.clear();
+
+    // While it lives it keeps its port: the new one shares a port with another destination's.
+    let shared = from_db(3_000, FAR);
+    lab.route(&db, &shared, &tcp(&shared, 5, 0, SYN, b""));
+    let out = lab.only(&up).tuple();
+    assert_eq!(out.src, UP);
+    assert_eq!(lab.connections(), 2);
+
+    lab.route(&web, &old, &tcp(&old, 101, 901, RST, b""));
+    lab.clear();
+    let new = from_db(3_001, FAR);
+    lab.route(&db, &new, &tcp(&new, 5, 0, SYN, b""));
+    assert_eq!(lab.only(&up).tuple().sport, 2_000);
+    assert_eq!(lab.connections(), 2, "the closed one is forgotten");
+    lab.route(&web, &old, &tcp(&old, 101, 901, ACK, b"late"));
+    assert_eq!(lab.drops(Reason::TcpNoConnection), 1);
+    assert_eq!(lab.drops(Reason::PortsExhausted), 0);
+}
+
+/// An endpoint whose port is taken towards a destination by another uses a further one there.
+#[test]
+fn one_endpoint_may_hold_several_ports_when_all_are_shared() {
+    let mut lab = Lab::ready();
+    take_all_but(&lab, 0);
+    let (db, app, up) = (lab.db.clone(), lab.app.clone(), lab.up.clone());
+    let mut outs = Vec::new();
+    for n in 0..200u16 {
+        for (host, ip) in [(&db, DB), (&app, APP)] {
+            for dst in [FAR, PEER] {
+                let t = tuple(Proto::TCP, (ip, 3_000 + n), (dst, 80));
+                lab.route(host, &t, &tcp(&t, 5, 0, SYN, b""));
+                outs.push(lab.only(&up).tuple());
+            }
+        }
+    }
+    let n = outs.len();
+    outs.sort_unstable();
+    outs.dedup();
+    assert_eq!(outs.len(), n, "no two leave as the same connection");
+}
+
+fn narrow_outside() -> Config {
+    let mut cfg = config();
+    if let Some(up) = &mut cfg.uplink {
+        up.mtu = 600;
+    }
+    cfg
+}
+
+/// A packet that is too long and whose next hop is not known yet waits in pieces.
+#[test]
+fn an_oversized_packet_waits_for_its_next_hop_in_pieces() {
+    let mut lab = Lab::new(narrow_outside());
+    let t = udp_tuple(WEB, 9, FAR, 53);
+    let data: Vec<u8> = (0..1_400u32).map(|n| n as u8).collect();
+    let f = lab.web.routed(&Ip::may_fragment(7), &t, &udp(&t, &data));
+    lab.send(&lab.web.clone(), &f);
+    let asked = lab.got(&lab.up);
+    assert_eq!(asked.len(), 1, "only the request");
+    assert_eq!(lab.sw.totals().held, 3);
+    lab.learn_outside();
+    let parts: Vec<Vec<u8>> = lab.got(&lab.up).into_iter().map(|s| s.bytes).collect();
+    assert_eq!(parts.len(), 3);
+    assert!(
+        parts
+            .iter()
+            .all(|p| p.len() <= 614 && p[..6] == mac(PEER).0)
+    );
+    let whole = reassemble(&parts).expect("all pieces");
+    assert_eq!(whole[34..], udp(&udp_tuple(UP, 9, FAR, 53), &data));
+    assert_eq!(lab.sw.totals().held, 0);
+}
+
+/// A lab that forgets sooner behind which port a MAC is than which MAC an address has, with a
+/// connection from PEER to `web`.
+fn forgetful(mtu: u16) -> Lab {
+    let mut cfg = config();
+    cfg.timeouts.fdb = Duration::from_secs(5);
+    cfg.mtu = mtu;
+    let mut lab = Lab::ready_with(cfg);
+    let t = udp_tuple(PEER, 9, UP, 5_000);
+    lab.route(&lab.up.clone(), &t, &udp(&t, b"first"));
+    assert_eq!(lab.got(&lab.web).len(), 1);
+    lab.wait(Duration::from_secs(8));
+    lab.clear();
+    lab
+}
+
+/// What a flood to the bridge domain brought to each of its ports.
+fn flooded(lab: &Lab) -> Vec<Seen> {
+    let here = lab.got(&lab.web);
+    for h in [&lab.host, &lab.db, &lab.app] {
+        assert_eq!(lab.got(h).len(), here.len(), "{}", h.ip);
+    }
+    assert!(lab.got(&lab.up).is_empty());
+    assert!(here.iter().all(|s| s.p.dst == mac(WEB)));
+    here
+}
+
+#[test]
+fn pieces_for_a_forgotten_port_are_flooded() {
+    let mut lab = forgetful(600);
+    let t = udp_tuple(PEER, 9, UP, 5_000);
+    let f = lab
+        .up
+        .routed(&Ip::may_fragment(7), &t, &udp(&t, &[5; 1_400]));
+    lab.send(&lab.up.clone(), &f);
+    let parts: Vec<Vec<u8>> = flooded(&lab).into_iter().map(|s| s.bytes).collect();
+    let whole = reassemble(&parts).expect("all pieces");
+    assert_eq!(whole[34..], udp(&udp_tuple(PEER, 9, WEB, 80), &[5; 1_400]));
+}
+
+#[test]
+fn an_error_for_a_forgotten_port_is_flooded() {
+    let mut lab = forgetful(1_500);
+    // `web` answers, so that there is something to complain about, and is forgotten again.
+    let answer = udp_tuple(WEB, 80, PEER, 9);
+    lab.route(&lab.web.clone(), &answer, &udp(&answer, b"answer"));
+    let sent = lab.only(&lab.up);
+    lab.wait(Duration::from_secs(8));
+    lab.clear();
+    let packet = &sent.bytes[usize::from(sent.p.l3_off)..];
+    let t = tuple(Proto::ICMP, (PEER, 0), (UP, 0));
+    lab.route(&lab.up.clone(), &t, &icmp(3, 3, [0; 4], packet));
+    let got = flooded(&lab);
+    assert_eq!((got.len(), got[0].icmp().0), (1, 3));
+    assert_eq!(got[0].inner().tuple, answer);
+}
+
+/// An error about a published connection from an inside host that is no end of it (a router in a
+/// container) comes from the switch: outside nobody knows that host.
+#[test]
+fn an_error_from_a_third_host_inside_comes_from_the_switch() {
+    let mut lab = Lab::ready();
+    let t = udp_tuple(PEER, 9, UP, 5_000);
+    lab.route(&lab.up.clone(), &t, &udp(&t, b"question"));
+    let sent = lab.only(&lab.web);
+    let packet = &sent.bytes[usize::from(sent.p.l3_off)..];
+    let from_app = tuple(Proto::ICMP, (APP, 0), (PEER, 0));
+    lab.route(&lab.app.clone(), &from_app, &icmp(11, 0, [0; 4], packet));
+    let got = lab.only(&lab.up);
+    assert_eq!((got.tuple().src, got.tuple().dst), (UP, PEER));
+    assert_eq!(got.icmp().0, 11);
+    assert_eq!(got.inner().tuple, t);
+}
+
+#[test]
+fn without_a_host_its_services_are_unreachable() {
+    let mut lab = Lab::ready();
+    assert!(lab.sw.remove_port(lab.host.id));
+    let t = udp_tuple(WEB, 9, GW, 53);
+    lab.route(&lab.web.clone(), &t, &udp(&t, b"anybody?"));
+    let got = lab.only(&lab.web);
+    assert_eq!((got.tuple().src, got.icmp().0, got.icmp().1), (GW, 3, 3));
+    assert_eq!(lab.drops(Reason::NotRouted), 1);
+}
+
+/// A MAC, and a part of which there is one, are taken once.
+#[test]
+fn a_port_that_contradicts_another_is_refused() {
+    let mut lab = Lab::ready();
+    let mut add = |name: &str, role, ip| {
+        let (_, queues) = MemoryPort::new(1, Caps::ALL);
+        lab.sw
+            .add_port(spec(name, role, ip, 1_500), queues, lab.now)
+    };
+    let other = Ipv4Addr::new(10, 0, 0, 77);
+    for role in [Role::Host, Role::Uplink] {
+        assert!(matches!(
+            add("second", role, other),
+            Err(AddPortError::Taken(..))
+        ));
+    }
+    let again = add("again", Role::Access, WEB);
+    assert!(matches!(again, Err(AddPortError::DuplicateMac(..))));
+    assert!(add("other", Role::Access, other).is_ok());
+}
