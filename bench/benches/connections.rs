@@ -71,7 +71,7 @@ fn rules(c: &mut Criterion) {
     let mut g = c.benchmark_group("rules");
     g.throughput(Throughput::Elements(1));
     for (rules, each) in [(1u16, 1u16), (65_000, 1), (10_000, 6)] {
-        let rules = rules.min((table / 16) as u16);
+        let rules = u32::from(rules).min(table / 16) as u16;
         g.bench_function(format!("{rules} of {each} ports"), |b| {
             let mut lab = Lab::unpublished(Room::for_connections(table)).unwrap();
             lab.publish_many(rules, each).unwrap();

@@ -182,11 +182,19 @@ pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_
 }
 
 #[inline(always)]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "offsets are constants below HEADERS"
+)]
 const fn load(b: &[u8; HEADERS], at: usize) -> u16 {
     u16::from_be_bytes([b[at], b[at + 1]])
 }
 
 #[inline(always)]
+#[allow(
+    clippy::indexing_slicing,
+    reason = "offsets are constants below HEADERS"
+)]
 fn store<const N: usize>(b: &mut [u8; HEADERS], at: usize, v: [u8; N]) {
     b[at..at + N].copy_from_slice(&v);
 }

@@ -26,7 +26,7 @@ pub(super) fn rules(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
     let chunk = scale.table / 16;
     let mut labs = Vec::new();
     for (rules, each, name) in SETS {
-        let rules = rules.min((scale.table / 16) as u16);
+        let rules = u32::from(rules).min(scale.table / 16) as u16;
         let lab = Lab::unpublished(Room::for_connections(scale.table))?;
         lab.publish_many(rules, each)?;
         labs.push((lab, u32::from(rules) * u32::from(each), name, Vec::new()));

@@ -12,13 +12,25 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Work for one worker.
-struct Job {
+pub struct Job {
     worker: Worker,
     pass: Pass,
 }
 
+/// Jobs of `n` flows each, none of which two have in common, one for each worker of the lab.
+pub fn jobs(lab: &Lab, n: u32) -> Vec<Job> {
+    (0u32..)
+        .zip(0..lab.switch().workers())
+        .map(|(i, w)| Job {
+            // Worker 0 is made anew: the lab's own stays behind and does nothing.
+            worker: lab.worker(w),
+            pass: lab.established(Flow::Dnat, Dir::Orig, n).starting_at(i * n),
+        })
+        .collect()
+}
+
 /// All jobs at once, for `span`: frames a second of each, in its own pipeline time.
-fn together(jobs: &mut [Job], span: Duration, now: dataplane::base::Instant) -> Vec<f64> {
+pub fn together(jobs: &mut [Job], span: Duration, now: dataplane::base::Instant) -> Vec<f64> {
     let start = Barrier::new(jobs.len());
     let start = &start;
     std::thread::scope(|s| {
@@ -43,7 +55,7 @@ fn together(jobs: &mut [Job], span: Duration, now: dataplane::base::Instant) -> 
 }
 
 /// All workers open so many connections each at once: connections a second of each.
-fn open_together(lab: &Lab, workers: &mut [Worker], each: u32) -> Vec<f64> {
+pub fn open_together(lab: &Lab, workers: &mut [Worker], each: u32) -> Vec<f64> {
     let start = Barrier::new(workers.len());
     let (start, now) = (&start, lab.now());
     std::thread::scope(|s| {
@@ -85,15 +97,7 @@ pub(super) fn two(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
     let n = scale.table.min(100_000) / 4;
     let mut lab = Lab::new(room)?;
     lab.open(Flow::Dnat, 2 * n)?;
-    // Worker 0 is made anew: the lab's own stays behind and does nothing.
-    let mut jobs: Vec<Job> = (0..2)
-        .map(|i| Job {
-            worker: lab.worker(i),
-            pass: lab
-                .established(Flow::Dnat, Dir::Orig, n)
-                .starting_at(i as u32 * n),
-        })
-        .collect();
+    let mut jobs = jobs(&lab, n);
     let (mut one, mut two) = (Vec::new(), Vec::new());
     let span = scale.span / 8;
     for round in 0..=scale.rounds {

@@ -34,6 +34,8 @@ pub struct New {
 pub enum Refused {
     /// Another worker made it a moment ago: look again.
     Exists,
+    /// A connection of one of the two keys is there whose time is over: forget it and try again.
+    Expired(RecordId),
     /// The frame is lost.
     Drop(Reason),
 }
@@ -156,6 +158,7 @@ impl Conntrack {
     ///
     /// # Errors
     /// [`Refused::Exists`] when a live connection has the original key already,
+    /// [`Refused::Expired`] when one whose time is over has one of the keys,
     /// [`Refused::Drop`] for a clash of the reply key, a full table, a limit, or what `open` says.
     /// Nothing is left behind.
     pub fn create(
@@ -166,11 +169,21 @@ impl Conntrack {
     ) -> Result<RecordId, Refused> {
         let (h_orig, h_reply) = (self.index.hash(&new.orig), self.index.hash(&new.reply));
         let _both = self.lock_both(h_orig, h_reply);
-        if self.index.find(&new.orig, h_orig, &self.slab).is_some() {
-            return Err(Refused::Exists);
+        let taken = |key, hash, refused| {
+            let (id, _) = self.index.find(key, hash, &self.slab)?;
+            let expired = self.slab.get(id).is_some_and(|r| self.expired(r, now));
+            Some(if expired {
+                Refused::Expired(id)
+            } else {
+                refused
+            })
+        };
+        if let Some(refused) = taken(&new.orig, h_orig, Refused::Exists) {
+            return Err(refused);
         }
-        if self.index.find(&new.reply, h_reply, &self.slab).is_some() {
-            return Err(Refused::Drop(Reason::NatClash));
+        let clash = Refused::Drop(Reason::NatClash);
+        if let Some(refused) = taken(&new.reply, h_reply, clash) {
+            return Err(refused);
         }
         let port = self.per_port.get(new.ingress.index());
         if port.is_some_and(|p| p.connections.load(Relaxed) >= self.limits.connections_per_port) {

@@ -8,6 +8,7 @@
 
 use super::portset::{Parity, PortSet};
 use super::prf::Prf;
+use crate::base::hash::KeyedState;
 use crate::base::mem::Table;
 use crate::base::{Proto, Reason};
 use dashmap::DashMap;
@@ -195,7 +196,7 @@ pub struct Ports {
     tcp: Space,
     udp: Space,
     icmp: Space,
-    mappings: DashMap<(Proto, Endpoint), Mapping>,
+    mappings: DashMap<(Proto, Endpoint), Mapping, KeyedState>,
     prf: Prf,
 }
 
@@ -206,7 +207,7 @@ impl Ports {
             tcp: Space::new(),
             udp: Space::new(),
             icmp: Space::new(),
-            mappings: DashMap::new(),
+            mappings: DashMap::with_hasher(KeyedState::random()),
             prf: Prf::new(seed),
         }
     }

@@ -78,6 +78,9 @@ pub struct Match {
     pub to_port: u16,
 }
 
+/// Protocol, address and port of a first packet, before translation.
+pub type External = (Proto, Ipv4Addr, u16);
+
 struct Rule {
     id: RuleId,
     publication: Publication,
@@ -139,6 +142,14 @@ impl Chain {
             any: Arc::new(PortMap::new()),
             hosts: ByAddress::default(),
             targets: ByAddress::default(),
+        }
+    }
+
+    /// The rule for a packet to this address and port.
+    fn external(&self, ip: Ipv4Addr, port: u16) -> Option<&Arc<Rule>> {
+        match self.any.get(port) {
+            Some(rule) => Some(rule),
+            None => self.hosts.get(ip)?.get(port),
         }
     }
 
@@ -312,11 +323,7 @@ impl Rules {
     /// local addresses the rules hold.
     pub fn lookup(&self, proto: Proto, dst_ip: Ipv4Addr, dport: u16) -> Option<Match> {
         let snapshot = self.snapshot.load();
-        let chain = snapshot.chain(proto)?;
-        let rule = match chain.any.get(dport) {
-            Some(rule) => rule,
-            None => chain.hosts.get(dst_ip)?.get(dport)?,
-        };
+        let rule = snapshot.chain(proto)?.external(dst_ip, dport)?;
         let p = &rule.publication;
         Some(Match {
             rule: rule.id,
@@ -335,12 +342,6 @@ impl Rules {
         Some((rule.id, p.first.saturating_add(port - p.port)))
     }
 
-    /// Whether the rule exists. False from the moment at which [`Rules::unpublish`] returns: a
-    /// connection made from an older look-up has to ask once more after it was installed.
-    pub fn contains(&self, id: RuleId) -> bool {
-        self.by_id.contains_key(&id)
-    }
-
     /// Whether a rule takes external port `port`, on whatever address.
     pub fn published(&self, proto: Proto, port: u16) -> bool {
         self.published_ports(proto).contains(port)
@@ -356,18 +357,32 @@ impl Rules {
         }
     }
 
-    /// Counts the first packet of a connection whose destination `rule` translated.
-    pub fn count_dnat(&self, rule: RuleId, bytes: u64) {
-        if let Some(r) = self.by_id.get(&rule) {
-            r.dnat.add(bytes);
-        }
+    /// Whether rule `id` still answers for this destination. False from the moment at which
+    /// [`Rules::unpublish`] returns: a connection made from an older look-up has to ask once more
+    /// after it was installed.
+    pub fn still(&self, to: External, id: RuleId) -> bool {
+        self.at(to, id, |_| ()).is_some()
     }
 
-    /// Counts the first packet of a hairpin connection of `rule`.
-    pub fn count_masquerade(&self, rule: RuleId, bytes: u64) {
-        if let Some(r) = self.by_id.get(&rule) {
-            r.masquerade.add(bytes);
-        }
+    /// Counts the first packet of a connection whose destination rule `id` translated.
+    pub fn count_dnat(&self, to: External, id: RuleId, bytes: u64) {
+        self.at(to, id, |r| r.dnat.add(bytes));
+    }
+
+    /// Counts the first packet of a hairpin connection of rule `id`.
+    pub fn count_masquerade(&self, to: External, id: RuleId, bytes: u64) {
+        self.at(to, id, |r| r.masquerade.add(bytes));
+    }
+
+    fn at<T>(
+        &self,
+        (proto, ip, port): External,
+        id: RuleId,
+        f: impl FnOnce(&Rule) -> T,
+    ) -> Option<T> {
+        let snapshot = self.snapshot.load();
+        let rule = snapshot.chain(proto)?.external(ip, port)?;
+        (rule.id == id).then(|| f(rule))
     }
 
     /// Every rule with its counters, oldest first.

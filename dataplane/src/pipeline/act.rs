@@ -3,9 +3,9 @@
 use super::bridge::{self, Heard};
 use super::look::{Class, Look};
 use crate::base::{PortId, Tick};
-use crate::conntrack::{Observed, observe};
+use crate::conntrack::{Observed, observe, observe_steady};
 use crate::flow::{Dir, Record, RecordId, Zone};
-use crate::frame::{Frame, Parsed, parse};
+use crate::frame::{Frame, L4, Parsed, parse};
 use crate::rewrite;
 use crate::slow::ctx::{Ctx, Verdict};
 use std::sync::atomic::Ordering::Acquire;
@@ -84,12 +84,14 @@ fn hit(
     {
         return None;
     }
-    let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
-    match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
-        Observed::Pass => {}
-        Observed::Changed => c.state_changed(r, id),
-        Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
-        Observed::Reopen => return None,
+    if look.l4 != L4::Tcp || !observe_steady(r, dir, &look.tcp, at.tick) {
+        let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
+        match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
+            Observed::Pass => {}
+            Observed::Changed => c.state_changed(r, id),
+            Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
+            Observed::Reopen => return None,
+        }
     }
     let out = r.key(dir.other());
     let (_, mac) = c.own(out.zone())?;

@@ -5,7 +5,7 @@ use crate::conntrack::Conntrack;
 use crate::flow::{Dir, FlowKey, RecordId, Zone};
 use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
-use crate::guard;
+use crate::guard::Guard;
 use crate::slow::switch::Switch;
 
 /// What one look at a frame and its port says about the way that it takes.
@@ -61,25 +61,26 @@ impl Default for Look {
 impl Look {
     /// Looks at a frame that came in by a port of `role`.
     #[inline(always)]
-    pub fn look(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+    pub fn look(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
         // What is ordinary stays in registers: nothing takes the address of `p`.
-        match parse::ordinary(frame.bytes(), &frame.hdr) {
+        let bytes = frame.bytes();
+        match parse::ordinary(bytes, &frame.hdr) {
             Some(p) => {
-                self.class = classify(sw, &p, frame.bytes(), role);
+                self.class = classify(sw, guard, &p, bytes, role);
                 self.take(sw, &p);
             }
-            None => self.look_any(sw, frame, role),
+            None => self.look_any(sw, guard, frame, role),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn look_any(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+    fn look_any(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
         let p = match parse::parse(frame.bytes(), &frame.hdr) {
             Ok(p) => p,
             Err(reason) => return self.lose(reason),
         };
-        self.class = classify(sw, &p, frame.bytes(), role);
+        self.class = classify(sw, guard, &p, frame.bytes(), role);
         if !p.has(bits::TAGGED) {
             return self.take(sw, &p);
         }
@@ -163,8 +164,8 @@ impl Look {
 
 /// Which way the frame takes, as it stands.
 #[inline(always)]
-fn classify(sw: &Switch, p: &Parsed, bytes: &[u8], role: Role) -> Class {
-    if let Err(reason) = guard::check(&sw.cfg, role, p, bytes) {
+fn classify(sw: &Switch, guard: &Guard, p: &Parsed, bytes: &[u8], role: Role) -> Class {
+    if let Err(reason) = guard.check(p, bytes) {
         return Class::Drop(reason);
     }
     let zone = match (role, &sw.cfg.uplink) {

@@ -24,6 +24,7 @@ use crate::base::{Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
+use crate::guard::Guard;
 use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
 use crate::slow::ports::PortTable;
 use crate::slow::switch::Switch;
@@ -164,9 +165,10 @@ impl Engine {
     /// records. The cache misses of a batch overlap.
     fn look_up(&mut self, sw: &Switch, ports: &PortTable, batch: &mut Batch, ingress: PortId) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
+        let guard = Guard::new(&sw.cfg, role);
         let frames = batch.frames_mut().iter_mut();
         for (frame, look) in frames.zip(&mut self.looks).skip(self.looked) {
-            look.look(sw, frame, role);
+            look.look(sw, &guard, frame, role);
             look.prefetch(sw);
             self.looked += 1;
         }
@@ -214,7 +216,12 @@ impl Engine {
         for ((slot, frame), look) in frames.skip(done) {
             ctx.slot = Some(slot);
             let v = act(&mut ctx, frame, look, &at, &mut heard);
-            ctx.settle(ingress, v);
+            // The common case without a look at the others.
+            if let Verdict::To(port) = v {
+                ctx.out.push(Out::Slot(slot, port));
+            } else {
+                ctx.settle(ingress, v);
+            }
             self.verdicts.push(v);
         }
     }

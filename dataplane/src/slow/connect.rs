@@ -8,9 +8,10 @@ use crate::base::{Proto, Reason, RuleId, Tuple};
 use crate::conntrack::table::{New, Refused};
 use crate::conntrack::{state, tcp};
 use crate::flow::record::flags;
-use crate::flow::{FlowKey, RecordId, Zone};
+use crate::flow::{FlowKey, Record, RecordId, Zone};
 use crate::frame::L4;
 use crate::frame::parse::tcp_flags::{ACK, SYN};
+use crate::nat::rules::External;
 use std::net::Ipv4Addr;
 
 /// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
@@ -35,6 +36,11 @@ pub enum Opened {
     Fresh(RecordId),
     /// Another worker opened it a moment ago: look again.
     Meanwhile,
+}
+
+/// Where a first packet was addressed to.
+const fn external(t: &Tuple) -> External {
+    (t.proto, t.dst, t.dport)
 }
 
 impl Ctx<'_> {
@@ -177,9 +183,7 @@ impl Ctx<'_> {
             mapped_port: plan.mapped_port,
             flags: plan.flags,
         };
-        self.sw.forget_expired(&new.orig, now);
-        self.sw.forget_expired(&new.reply, now);
-        let made = self.sw.conntrack.create(&new, now, |r| match p.l4 {
+        let open = |r: &Record| match p.l4 {
             L4::Tcp => {
                 let header = pkt
                     .frame
@@ -191,16 +195,23 @@ impl Ctx<'_> {
             L4::Udp => Ok(state::UDP),
             L4::EchoRequest => Ok(state::ICMP),
             _ => Ok(state::OTHER),
-        });
+        };
+        let made = loop {
+            match self.sw.conntrack.create(&new, now, open) {
+                // Its place is taken before any timer fires.
+                Err(Refused::Expired(id)) => self.sw.forget(id),
+                made => break made,
+            };
+        };
         match made {
             // The rule may have been withdrawn since it was looked up, and its connections with it.
-            Ok(id) if plan.rule != RuleId::NONE && !self.sw.rules.contains(plan.rule) => {
+            Ok(id) if plan.rule != RuleId::NONE && !self.sw.rules.still(external(t), plan.rule) => {
                 self.sw.forget(id);
                 Err(Verdict::Drop(Reason::RuleGone))
             }
             Ok(id) => {
                 self.set_timer(id, false);
-                self.count_rules(pkt, plan);
+                self.count_rules(pkt, t, plan);
                 Ok(Opened::Fresh(id))
             }
             Err(refused) => {
@@ -208,7 +219,7 @@ impl Ctx<'_> {
                     self.sw.external.release(t.proto, (t.src, t.sport), port);
                 }
                 match refused {
-                    Refused::Exists => Ok(Opened::Meanwhile),
+                    Refused::Exists | Refused::Expired(_) => Ok(Opened::Meanwhile),
                     Refused::Drop(reason) => {
                         error::out_of_resources(self, pkt);
                         Err(Verdict::Drop(reason))
@@ -220,16 +231,16 @@ impl Ctx<'_> {
 
     /// As in netfilter's nat table, a chain counts the first packet of a connection, and a
     /// chain's policy what no rule of it took.
-    fn count_rules(&self, pkt: &Packet<'_>, plan: &Plan) {
+    fn count_rules(&self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) {
         let (rules, chains) = (&self.sw.rules, &self.sw.chains);
         let bytes = u64::from(pkt.p.l3_len);
         if plan.flags & flags::DNAT != 0 {
-            rules.count_dnat(plan.rule, bytes);
+            rules.count_dnat(external(t), plan.rule, bytes);
         } else {
             chains.prerouting.add(bytes);
         }
         match (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0) {
-            (true, true) => rules.count_masquerade(plan.rule, bytes),
+            (true, true) => rules.count_masquerade(external(t), plan.rule, bytes),
             (true, false) => chains.masquerade.add(bytes),
             (false, _) => chains.postrouting.add(bytes),
         }

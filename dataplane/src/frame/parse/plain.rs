@@ -46,7 +46,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
         || total < 28
         || total > bytes.len() - IP
         || bytes.len() > MAX_FRAME
-        || checksum::ipv4_header_20(h[IP..].first_chunk()?) != 0
+        || !checksum::ipv4_header_20_right(h[IP..].first_chunk()?)
     {
         return None;
     }
