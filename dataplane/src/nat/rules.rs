@@ -7,6 +7,7 @@
 use super::chains::{RuleReport, Tally};
 use super::portmap::PortMap;
 use super::portset::PortSet;
+use crate::base::mem::prefetch;
 use crate::base::{Proto, RuleId};
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
@@ -330,6 +331,16 @@ impl Rules {
             to: p.ip,
             to_port: p.port.saturating_add(dport - p.first),
         })
+    }
+
+    /// Brings the rule for this destination near, if there is one: for a batch of first packets
+    /// before each is looked up.
+    pub fn prefetch(&self, (proto, ip, port): External) {
+        let snapshot = self.snapshot.load();
+        if let Some(rule) = snapshot.chain(proto).and_then(|c| c.external(ip, port)) {
+            prefetch(&rule.publication);
+            prefetch(&rule.dnat);
+        }
     }
 
     /// The rule (of several the oldest) that publishes port `port` of the container `ip`, and the

@@ -6,6 +6,7 @@ use crate::flow::{Dir, FlowKey, RecordId, Zone};
 use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
 use crate::guard::Guard;
+use crate::slow::connect;
 use crate::slow::switch::Switch;
 
 /// What one look at a frame and its port says about the way that it takes.
@@ -145,12 +146,25 @@ impl Look {
         self.candidate.is_none()
     }
 
-    /// The same in the second bucket, where the first had none.
-    #[inline(always)]
-    pub fn find_second_candidate(&mut self, ct: &Conntrack) {
+    /// The same in the second bucket, where the first had none. True when there is none either: the
+    /// frame may open a connection.
+    pub fn find_second_candidate(&mut self, sw: &Switch) -> bool {
+        let (Class::Keyed(zone), None) = (self.class, self.candidate) else {
+            return false;
+        };
+        self.candidate = sw.conntrack.index.second_candidate(self.hash);
+        self.fetch(&sw.conntrack);
+        if self.candidate.is_none() && zone == Zone::Uplink {
+            let t = self.key.tuple();
+            sw.rules.prefetch((t.proto, t.dst, t.dport));
+        }
+        self.candidate.is_none()
+    }
+
+    /// Brings near what a frame needs that may open a connection.
+    pub fn expect_connection(&self, sw: &Switch) {
         if let (Class::Keyed(_), None) = (self.class, self.candidate) {
-            self.candidate = ct.index.second_candidate(self.hash);
-            self.fetch(ct);
+            connect::expect(sw, &self.key);
         }
     }
 

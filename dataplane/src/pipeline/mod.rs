@@ -177,10 +177,14 @@ impl Engine {
         for look in looks.iter_mut() {
             again |= look.find_candidate(&sw.conntrack);
         }
+        let mut new = false;
         if again {
-            for look in looks {
-                look.find_second_candidate(&sw.conntrack);
+            for look in looks.iter_mut() {
+                new |= look.find_second_candidate(sw);
             }
+        }
+        if new {
+            looks.iter().for_each(|look| look.expect_connection(sw));
         }
     }
 

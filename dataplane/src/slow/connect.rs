@@ -4,6 +4,7 @@
 use super::ctx::{Ctx, Verdict};
 use super::error;
 use super::forward::Packet;
+use super::switch::Switch;
 use crate::base::{Proto, Reason, RuleId, Tuple};
 use crate::conntrack::table::{New, Refused};
 use crate::conntrack::{state, tcp};
@@ -41,6 +42,28 @@ pub enum Opened {
 /// Where a first packet was addressed to.
 const fn external(t: &Tuple) -> External {
     (t.proto, t.dst, t.dport)
+}
+
+/// Brings near where the answers of the connection that `key` may open will stand in the index: for
+/// a batch of first packets before each is acted on. A guess, and nothing more.
+pub fn expect(sw: &Switch, key: &FlowKey) {
+    let t = key.tuple();
+    let Some(up) = &sw.cfg.uplink else { return };
+    let (egress, out) = match key.zone() {
+        Zone::Uplink => {
+            let Some(m) = sw.rules.lookup(t.proto, t.dst, t.dport) else {
+                return;
+            };
+            let (dst, dport) = (m.to, m.to_port);
+            (Zone::Inside, Tuple { dst, dport, ..t })
+        }
+        // Most keep their port.
+        Zone::Inside => (Zone::Uplink, Tuple { src: up.ip, ..t }),
+    };
+    let index = &sw.conntrack.index;
+    let hash = index.hash(&FlowKey::new(egress, &out.reversed()));
+    index.prefetch(hash);
+    index.prefetch_second(hash);
 }
 
 impl Ctx<'_> {
