@@ -26,7 +26,7 @@ const fn two(h: &[u8; HEADERS], at: usize) -> u16 {
 
 #[inline(always)]
 const fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from_octets([h[at], h[at + 1], h[at + 2], h[at + 3]])
+    Ipv4Addr::new(h[at], h[at + 1], h[at + 2], h[at + 3])
 }
 
 #[inline(always)]
