@@ -11,7 +11,7 @@ use bench::Result;
 use bench::lab::{Flow, Lab, Room};
 use clap::Parser;
 use dataplane::flow::Dir;
-use perf_event::events::{Cache, CacheOp, CacheResult, Hardware, WhichCache};
+use perf_event::events::{Cache, CacheId, CacheOp, CacheResult, Hardware};
 use perf_event::{Builder, Counter, Group};
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ impl Counters {
     fn open() -> std::io::Result<Counters> {
         let mut group = Group::new()?;
         let l1_misses = Cache {
-            which: WhichCache::L1D,
+            which: CacheId::L1D,
             operation: CacheOp::READ,
             result: CacheResult::MISS,
         };
