@@ -9,7 +9,7 @@ use super::portmap::PortMap;
 use super::portset::PortSet;
 use crate::base::mem::prefetch;
 use crate::base::{Proto, RuleId};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -210,6 +210,36 @@ impl Snapshot {
     }
 }
 
+/// The rules as they stood at one moment.
+pub struct View(Guard<Arc<Snapshot>>);
+
+impl View {
+    fn rule(&self, (proto, ip, port): External) -> Option<&Rule> {
+        Some(self.0.chain(proto)?.external(ip, port)?)
+    }
+
+    /// Where a packet to this address and port goes. The caller decides for which ingress and
+    /// which local addresses the rules hold.
+    pub fn lookup(&self, to: External) -> Option<Match> {
+        let rule = self.rule(to)?;
+        let p = &rule.publication;
+        Some(Match {
+            rule: rule.id,
+            to: p.ip,
+            to_port: p.port.saturating_add(to.2 - p.first),
+        })
+    }
+
+    /// Brings the rule for this destination near, if there is one: for a batch of first packets
+    /// before each is looked up.
+    pub fn prefetch(&self, to: External) {
+        if let Some(rule) = self.rule(to) {
+            prefetch(&rule.publication);
+            prefetch(&rule.dnat);
+        }
+    }
+}
+
 /// All published ports. Shared by the workers, changed by the control side.
 pub struct Rules {
     snapshot: ArcSwap<Snapshot>,
@@ -320,27 +350,14 @@ impl Rules {
         Some(p)
     }
 
-    /// Where a packet to `dst_ip`:`dport` goes. The caller decides for which ingress and which
-    /// local addresses the rules hold.
-    pub fn lookup(&self, proto: Proto, dst_ip: Ipv4Addr, dport: u16) -> Option<Match> {
-        let snapshot = self.snapshot.load();
-        let rule = snapshot.chain(proto)?.external(dst_ip, dport)?;
-        let p = &rule.publication;
-        Some(Match {
-            rule: rule.id,
-            to: p.ip,
-            to_port: p.port.saturating_add(dport - p.first),
-        })
+    /// The rules at this moment, for several look-ups.
+    pub fn view(&self) -> View {
+        View(self.snapshot.load())
     }
 
-    /// Brings the rule for this destination near, if there is one: for a batch of first packets
-    /// before each is looked up.
-    pub fn prefetch(&self, (proto, ip, port): External) {
-        let snapshot = self.snapshot.load();
-        if let Some(rule) = snapshot.chain(proto).and_then(|c| c.external(ip, port)) {
-            prefetch(&rule.publication);
-            prefetch(&rule.dnat);
-        }
+    /// [`View::lookup`] at this moment.
+    pub fn lookup(&self, proto: Proto, dst_ip: Ipv4Addr, dport: u16) -> Option<Match> {
+        self.view().lookup((proto, dst_ip, dport))
     }
 
     /// The rule (of several the oldest) that publishes port `port` of the container `ip`, and the
@@ -368,32 +385,21 @@ impl Rules {
         }
     }
 
-    /// Whether rule `id` still answers for this destination. False from the moment at which
-    /// [`Rules::unpublish`] returns: a connection made from an older look-up has to ask once more
-    /// after it was installed.
-    pub fn still(&self, to: External, id: RuleId) -> bool {
-        self.at(to, id, |_| ()).is_some()
-    }
-
-    /// Counts the first packet of a connection whose destination rule `id` translated.
-    pub fn count_dnat(&self, to: External, id: RuleId, bytes: u64) {
-        self.at(to, id, |r| r.dnat.add(bytes));
-    }
-
-    /// Counts the first packet of a hairpin connection of rule `id`.
-    pub fn count_masquerade(&self, to: External, id: RuleId, bytes: u64) {
-        self.at(to, id, |r| r.masquerade.add(bytes));
-    }
-
-    fn at<T>(
-        &self,
-        (proto, ip, port): External,
-        id: RuleId,
-        f: impl FnOnce(&Rule) -> T,
-    ) -> Option<T> {
-        let snapshot = self.snapshot.load();
-        let rule = snapshot.chain(proto)?.external(ip, port)?;
-        (rule.id == id).then(|| f(rule))
+    /// Counts the first packet of a connection that rule `id` made, as a hairpin too if it is one.
+    ///
+    /// False, and nothing counted, when the rule no longer answers for this destination. That is so
+    /// from the moment at which [`Rules::unpublish`] returns: a connection made from an older look-up
+    /// has to be counted, and so to ask once more, after it was installed.
+    pub fn count(&self, to: External, id: RuleId, bytes: u64, hairpin: bool) -> bool {
+        let view = self.view();
+        let Some(rule) = view.rule(to).filter(|r| r.id == id) else {
+            return false;
+        };
+        rule.dnat.add(bytes);
+        if hairpin {
+            rule.masquerade.add(bytes);
+        }
+        true
     }
 
     /// Every rule with its counters, oldest first.

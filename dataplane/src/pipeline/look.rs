@@ -6,6 +6,7 @@ use crate::flow::{Dir, FlowKey, RecordId, Zone};
 use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
 use crate::guard::Guard;
+use crate::nat::rules::View;
 use crate::slow::connect;
 use crate::slow::switch::Switch;
 
@@ -148,7 +149,7 @@ impl Look {
 
     /// The same in the second bucket, where the first had none. True when there is none either: the
     /// frame may open a connection.
-    pub fn find_second_candidate(&mut self, sw: &Switch) -> bool {
+    pub fn find_second_candidate(&mut self, sw: &Switch, rules: &View) -> bool {
         let (Class::Keyed(zone), None) = (self.class, self.candidate) else {
             return false;
         };
@@ -156,15 +157,15 @@ impl Look {
         self.fetch(&sw.conntrack);
         if self.candidate.is_none() && zone == Zone::Uplink {
             let t = self.key.tuple();
-            sw.rules.prefetch((t.proto, t.dst, t.dport));
+            rules.prefetch((t.proto, t.dst, t.dport));
         }
         self.candidate.is_none()
     }
 
     /// Brings near what a frame needs that may open a connection.
-    pub fn expect_connection(&self, sw: &Switch) {
+    pub fn expect_connection(&self, sw: &Switch, rules: &View) {
         if let (Class::Keyed(_), None) = (self.class, self.candidate) {
-            connect::expect(sw, &self.key);
+            connect::expect(sw, rules, &self.key);
         }
     }
 

@@ -177,14 +177,17 @@ impl Engine {
         for look in looks.iter_mut() {
             again |= look.find_candidate(&sw.conntrack);
         }
-        let mut new = false;
-        if again {
-            for look in looks.iter_mut() {
-                new |= look.find_second_candidate(sw);
-            }
+        if !again {
+            return;
+        }
+        let (mut new, rules) = (false, sw.rules.view());
+        for look in looks.iter_mut() {
+            new |= look.find_second_candidate(sw, &rules);
         }
         if new {
-            looks.iter().for_each(|look| look.expect_connection(sw));
+            looks
+                .iter()
+                .for_each(|look| look.expect_connection(sw, &rules));
         }
     }
 
@@ -212,6 +215,7 @@ impl Engine {
             counters,
             now,
             slot: None,
+            hop: None,
             out,
             timers,
         };

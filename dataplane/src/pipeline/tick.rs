@@ -36,6 +36,7 @@ impl Engine {
             counters,
             now,
             slot: None,
+            hop: None,
             out: &mut self.out,
             timers: &mut self.timers,
         };

@@ -12,7 +12,7 @@ use crate::flow::record::flags;
 use crate::flow::{FlowKey, Record, RecordId, Zone};
 use crate::frame::L4;
 use crate::frame::parse::tcp_flags::{ACK, SYN};
-use crate::nat::rules::External;
+use crate::nat::rules::{External, View};
 use std::net::Ipv4Addr;
 
 /// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
@@ -46,12 +46,12 @@ const fn external(t: &Tuple) -> External {
 
 /// Brings near where the answers of the connection that `key` may open will stand in the index: for
 /// a batch of first packets before each is acted on. A guess, and nothing more.
-pub fn expect(sw: &Switch, key: &FlowKey) {
+pub fn expect(sw: &Switch, rules: &View, key: &FlowKey) {
     let t = key.tuple();
     let Some(up) = &sw.cfg.uplink else { return };
     let (egress, out) = match key.zone() {
         Zone::Uplink => {
-            let Some(m) = sw.rules.lookup(t.proto, t.dst, t.dport) else {
+            let Some(m) = rules.lookup(external(&t)) else {
                 return;
             };
             let (dst, dport) = (m.to, m.to_port);
@@ -228,13 +228,13 @@ impl Ctx<'_> {
         };
         match made {
             // The rule may have been withdrawn since it was looked up, and its connections with it.
-            Ok(id) if plan.rule != RuleId::NONE && !self.sw.rules.still(external(t), plan.rule) => {
+            Ok(id) if plan.rule != RuleId::NONE && !self.count_rule(pkt, t, plan) => {
                 self.sw.forget(id);
                 Err(Verdict::Drop(Reason::RuleGone))
             }
             Ok(id) => {
                 self.set_timer(id, false);
-                self.count_rules(pkt, t, plan);
+                self.count_chains(pkt, plan);
                 Ok(Opened::Fresh(id))
             }
             Err(refused) => {
@@ -252,18 +252,24 @@ impl Ctx<'_> {
         }
     }
 
-    /// As in netfilter's nat table, a chain counts the first packet of a connection, and a
-    /// chain's policy what no rule of it took.
-    fn count_rules(&self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) {
-        let (rules, chains) = (&self.sw.rules, &self.sw.chains);
+    /// As in netfilter's nat table, a rule counts the first packet of a connection. False when it
+    /// is gone.
+    fn count_rule(&self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) -> bool {
+        let hairpin = plan.flags & flags::SNAT != 0;
         let bytes = u64::from(pkt.p.l3_len);
-        if plan.flags & flags::DNAT != 0 {
-            rules.count_dnat(external(t), plan.rule, bytes);
-        } else {
+        self.sw.rules.count(external(t), plan.rule, bytes, hairpin)
+    }
+
+    /// A chain's policy counts what no rule of it took.
+    fn count_chains(&self, pkt: &Packet<'_>, plan: &Plan) {
+        let chains = &self.sw.chains;
+        let bytes = u64::from(pkt.p.l3_len);
+        let (snat, dnat) = (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0);
+        if !dnat {
             chains.prerouting.add(bytes);
         }
-        match (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0) {
-            (true, true) => rules.count_masquerade(external(t), plan.rule, bytes),
+        match (snat, dnat) {
+            (true, true) => {}
             (true, false) => chains.masquerade.add(bytes),
             (false, _) => chains.postrouting.add(bytes),
         }
