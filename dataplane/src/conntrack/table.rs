@@ -19,6 +19,8 @@ pub struct New {
     pub orig: FlowKey,
     /// Key of the answers.
     pub reply: FlowKey,
+    /// The worker that makes it.
+    pub worker: usize,
     /// Port of the first frame.
     pub ingress: PortId,
     /// The published port that made it.
@@ -98,7 +100,7 @@ impl Conntrack {
             *ms = millis_u32(state::timeout(s, timeouts));
         }
         Conntrack {
-            slab: Slab::new(limits.connections),
+            slab: Slab::for_workers(limits.connections, workers),
             index: Index::new(limits.connections, keyed),
             epochs: Epochs::new(workers + 1),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
@@ -189,7 +191,7 @@ impl Conntrack {
         if port.is_some_and(|p| p.connections.load(Relaxed) >= self.limits.connections_per_port) {
             return Err(Refused::Drop(Reason::PortLimit));
         }
-        let Some((id, r)) = self.slab.take(&self.epochs) else {
+        let Some((id, r)) = self.slab.take_by(new.worker, &self.epochs) else {
             return Err(Refused::Drop(Reason::ConntrackFull));
         };
         let refuse = |reason| {

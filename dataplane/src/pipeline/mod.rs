@@ -216,6 +216,7 @@ impl Engine {
             now,
             slot: None,
             hop: None,
+            worker: self.worker,
             out,
             timers,
         };

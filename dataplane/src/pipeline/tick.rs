@@ -37,6 +37,7 @@ impl Engine {
             now,
             slot: None,
             hop: None,
+            worker: self.worker,
             out: &mut self.out,
             timers: &mut self.timers,
         };

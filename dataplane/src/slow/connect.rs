@@ -201,6 +201,7 @@ impl Ctx<'_> {
         let new = New {
             orig: FlowKey::new(pkt.zone, t),
             reply: FlowKey::new(plan.egress, &plan.out.reversed()),
+            worker: self.worker,
             ingress: pkt.ingress,
             rule: plan.rule,
             mapped_port: plan.mapped_port,

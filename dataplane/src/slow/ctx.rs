@@ -54,6 +54,8 @@ pub struct Timer {
 pub struct Ctx<'a> {
     /// The shared switch.
     pub sw: &'a Switch,
+    /// The worker's number.
+    pub worker: usize,
     /// The ports at the batch's start.
     pub ports: &'a PortTable,
     /// This worker's counters.
