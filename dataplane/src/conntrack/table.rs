@@ -80,6 +80,8 @@ pub struct Conntrack {
     pub epochs: Epochs,
     stripes: Box<[Mutex<()>]>,
     timeout_ms: [u32; 256],
+    /// The same, at most an hour.
+    hit_ms: [u32; 256],
     live: AtomicU32,
     per_port: Box<[PortUse]>,
     limits: Limits,
@@ -105,6 +107,7 @@ impl Conntrack {
             epochs: Epochs::new(workers + 1),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             timeout_ms,
+            hit_ms: timeout_ms.map(|ms| ms.min(3_600_000)),
             live: AtomicU32::new(0),
             per_port: (0..PortId::MAX_PORTS).map(|_| PortUse::default()).collect(),
             limits,
@@ -134,7 +137,8 @@ impl Conntrack {
     /// decision ([`crate::flow::Forward::valid_at`]) can't be told.
     #[inline]
     pub fn too_old_for_a_hit(&self, r: &Record, now: Tick) -> bool {
-        now.since(r.last_seen()) >= self.timeout_ms(r.state.load(Relaxed)).min(3_600_000)
+        let limit = self.hit_ms.get(usize::from(r.state.load(Relaxed)));
+        limit.is_none_or(|&ms| now.since(r.last_seen()) >= ms)
     }
 
     /// Whether the record's time is over. Looked at on every hit, so that behaviour does not

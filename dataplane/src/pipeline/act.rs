@@ -18,6 +18,8 @@ pub(super) struct At {
     pub eighth: u16,
     /// Whether the FDB learns from this port.
     pub learns: bool,
+    /// The switch's own MAC on each side, as numbers; 0 where it has none.
+    pub macs: [u64; 2],
 }
 
 /// Acts on one frame.
@@ -29,29 +31,42 @@ pub(super) fn act(
     at: &At,
     heard: &mut Heard,
 ) -> Verdict {
-    match look.class {
-        Class::Keyed(zone) => {
-            if zone == Zone::Inside {
-                bridge::learn(c, look, at, heard);
-            }
-            let ct = &c.sw.conntrack;
-            let found = ct
-                .index
-                .known(&look.key, look.hash, look.candidate, &ct.slab);
-            if let Some((id, dir, r)) = found
-                && let Some(v) = hit(c, frame, look, at, id, dir, r)
-            {
-                c.counters.hits.add(1);
-                return v;
-            }
-            route(c, frame, at, zone)
+    // Before all others: what nearly every frame is needs no table of branches.
+    if let Class::Keyed(zone) = look.class {
+        if zone == Zone::Inside {
+            bridge::learn(c, look, at, heard);
         }
+        let ct = &c.sw.conntrack;
+        let found = ct
+            .index
+            .known(&look.key, look.hash, look.candidate, &ct.slab);
+        if let Some((id, dir, r)) = found
+            && let Some(v) = hit(c, frame, look, at, id, dir, r)
+        {
+            c.counters.hits.add(1);
+            return v;
+        }
+        return route(c, frame, at, zone);
+    }
+    act_on_others(c, frame, look, at, heard)
+}
+
+/// Acts on a frame that no index entry can know.
+#[inline]
+fn act_on_others(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Verdict {
+    match look.class {
         Class::Bridged => {
             bridge::learn(c, look, at, heard);
             bridge::forward(c, frame, look, at.ingress)
         }
         Class::Drop(reason) => Verdict::Drop(reason),
-        Class::Slow(zone) => {
+        Class::Keyed(zone) | Class::Slow(zone) => {
             if zone == Zone::Inside {
                 bridge::learn(c, look, at, heard);
             }
@@ -94,7 +109,11 @@ fn hit(
         }
     }
     let out = r.key(dir.other());
-    let (_, mac) = c.own(out.zone())?;
+    let [inside, uplink] = at.macs;
+    let mac = match out.zone() {
+        Zone::Inside => inside,
+        Zone::Uplink => uplink,
+    };
     rewrite::apply_keyed(frame, look.l4, &f, &out, mac);
     Some(Verdict::To(f.egress))
 }

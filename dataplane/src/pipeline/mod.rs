@@ -166,8 +166,10 @@ impl Engine {
     fn look_up(&mut self, sw: &Switch, ports: &PortTable, batch: &mut Batch, ingress: PortId) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
         let guard = Guard::new(&sw.cfg, role);
-        let frames = batch.frames_mut().iter_mut();
-        for (frame, look) in frames.zip(&mut self.looks).skip(self.looked) {
+        let done = self.looked;
+        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
+        let looks = self.looks.get_mut(done..).unwrap_or_default();
+        for (frame, look) in frames.iter_mut().zip(looks) {
             look.look(sw, &guard, frame, role);
             look.prefetch(sw);
             self.looked += 1;
@@ -208,6 +210,10 @@ impl Engine {
             tick: now.tick(),
             eighth: now.eighth(),
             learns: ports.uplink() != Some(ingress),
+            macs: [
+                sw.cfg.gateway_mac.to_u64(),
+                sw.cfg.uplink.map_or(0, |up| up.mac.to_u64()),
+            ],
         };
         let mut ctx = Ctx {
             sw,
@@ -221,8 +227,10 @@ impl Engine {
             timers,
         };
         let mut heard = Heard::default();
-        let frames = (0u16..).zip(batch.frames_mut()).zip(&self.looks);
-        for ((slot, frame), look) in frames.skip(done) {
+        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
+        let looks = self.looks.get(done..).unwrap_or_default();
+        for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
+            let slot = (done + n) as u16;
             ctx.slot = Some(slot);
             let v = act(&mut ctx, frame, look, &at, &mut heard);
             // The common case without a look at the others.
