@@ -8,7 +8,9 @@
 use crate::base::bytes::{be16, put};
 use crate::base::{Mac, Tuple};
 use crate::flow::{FlowKey, Forward};
-use crate::frame::checksum::{apply, apply_partial, apply_udp, combine, delta_u16, delta_u32};
+use crate::frame::checksum::{
+    apply, apply_both, apply_partial, apply_udp, combine, delta_u16, delta_u32,
+};
 use crate::frame::parse::bits;
 use crate::frame::{Frame, L4, Parsed};
 
@@ -60,10 +62,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
     };
     let [_, _, _, _, _, _, _, _, ttl, _, c0, c1, addresses @ ..] = ip;
     *ttl = p.ttl.saturating_sub(1);
-    let sum = apply(
-        u16::from_be_bytes([*c0, *c1]),
-        combine(TTL_DELTA, f.ip_delta),
-    );
+    let sum = apply_both(u16::from_be_bytes([*c0, *c1]), f.ip_delta, TTL_DELTA);
     [*c0, *c1] = sum.to_be_bytes();
     let (src, dst) = (u64::from(new.src.to_bits()), u64::from(new.dst.to_bits()));
     *addresses = (src << 32 | dst).to_be_bytes();
@@ -126,20 +125,21 @@ pub const L4_AT: usize = 34;
 /// Ethernet and IPv4 headers, and the eight bytes that UDP and echo have and TCP begins with.
 const HEADERS: usize = L4_AT + 8;
 
-/// [`apply_forward`] for such a packet, with the new tuple as the other direction's key has it.
+/// [`apply_forward`] for such a packet, with the new tuple as the other direction's key has it and
+/// the MAC as a number.
 #[inline(always)]
-pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_mac: Mac) {
+pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_mac: u64) {
     let partial = frame.hdr.needs_csum;
     let bytes = frame.bytes_mut();
     let Some(b) = bytes.first_chunk_mut::<HEADERS>() else {
         return;
     };
-    let (d, s) = (f.dst_mac.to_u64(), src_mac.to_u64());
+    let (d, s) = (f.dst_mac.to_u64(), src_mac);
     store(b, 0, (d << 16 | s >> 32).to_be_bytes());
     store(b, 8, (s as u32).to_be_bytes());
-    let ttl = b[22].saturating_sub(1);
-    store(b, 22, [ttl]);
-    let sum = apply(load(b, 24), combine(TTL_DELTA, f.ip_delta));
+    // Above 1, or it would not be here.
+    b[22] = b[22].wrapping_sub(1);
+    let sum = apply_both(load(b, 24), f.ip_delta, TTL_DELTA);
     store(b, 24, sum.to_be_bytes());
     // The answer's addresses and ports, turned round.
     store(b, 26, other.a.rotate_left(32).to_be_bytes());

@@ -89,6 +89,7 @@ pub(super) fn superframe(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> 
     lab.open(Flow::Dnat, 1)?;
     // A batch holds few superframes; filling them is not timed, but slow.
     let mut large = lab.superframes(64_000).batches_of(8);
+    let mut beside = lab.superframes(64_000).batches_of(8);
     // Without payload nothing is joined, so that as many writes are made.
     let mut small = lab.with_payload(Flow::Dnat, Dir::Orig, 1, 0).batches_of(8);
     let scale = Scale {
@@ -99,7 +100,8 @@ pub(super) fn superframe(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> 
     let v = versus(
         scale,
         |k| cell.borrow_mut().run(&mut large, k),
-        |k| cell.borrow_mut().run(&mut small, k),
+        // With caches that copying superframes left as cold.
+        |k| cell.borrow_mut().run_beside(&mut small, &mut beside, k),
     );
     lab.nothing_lost()?;
     out(Line {

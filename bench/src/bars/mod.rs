@@ -9,7 +9,7 @@ mod connections;
 mod hits;
 mod memory;
 mod rules;
-mod workers;
+pub mod workers;
 
 pub use memory::{PerConnection, per_connection};
 

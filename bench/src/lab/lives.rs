@@ -64,8 +64,12 @@ pub struct Spent {
     pub tear_down: Duration,
 }
 
-/// A frame of a connection's life: by which port, what, and its tuple by the connection's number.
-type Step = (PortId, Template, fn(u32) -> Tuple);
+/// One of the six frames.
+struct Step {
+    by: PortId,
+    template: Template,
+    tuple: fn(u32) -> Tuple,
+}
 
 /// A stream of lives at a constant number of connections in the table.
 pub struct Lives {
@@ -155,7 +159,11 @@ impl Lab {
                 .chain(GOODBYE)
                 .map(|s| {
                     let (by, template) = self.template(Flow::Dnat, s);
-                    (by, template, Flow::Dnat.tuple(s.dir))
+                    Step {
+                        by,
+                        template,
+                        tuple: Flow::Dnat.tuple(s.dir),
+                    }
                 })
                 .collect(),
             batch: Batch::default(),
@@ -215,12 +223,12 @@ impl Lives {
         for _ in 0..batches {
             let which = self.next..self.next.wrapping_add(64);
             self.next = which.end;
-            for (i, (by, template, tuple)) in self.frames.iter().enumerate() {
+            for (i, step) in self.frames.iter().enumerate() {
                 self.batch.clear();
                 which
                     .clone()
-                    .for_each(|n| template.push(&tuple(n), &mut self.batch));
-                let t = timed(|| lab.process(&mut self.batch, *by));
+                    .for_each(|n| step.template.push(&(step.tuple)(n), &mut self.batch));
+                let t = timed(|| lab.process(&mut self.batch, step.by));
                 if i < HANDSHAKE.len() {
                     spent.set_up += t;
                 } else {

@@ -221,6 +221,18 @@ impl Lab {
         pass.time(frames, |b, ingress| self.process(b, ingress))
     }
 
+    /// The time of `frames` frames of `pass` when a batch of `beside` is made, but not sent, before
+    /// each batch: what that drove out of the caches is missing.
+    pub fn run_beside(&mut self, pass: &mut Pass, beside: &mut Pass, frames: u64) -> Duration {
+        pass.time_in_part(
+            frames,
+            |b, by| self.process(b, by),
+            |_, _| {
+                beside.refill();
+            },
+        )
+    }
+
     /// The time of `frames` frames up to the verdict, without sending: what the floor does too.
     pub fn run_decide(&mut self, pass: &mut Pass, frames: u64) -> Duration {
         let (first, now) = (std::cell::RefCell::new(&mut self.first), self.now);

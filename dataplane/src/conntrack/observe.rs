@@ -22,6 +22,20 @@ pub enum Observed {
     Reopen,
 }
 
+/// [`observe`] of a segment in the steady middle of a connection, in a few lines. False, and nothing
+/// done, for anything else.
+#[inline(always)]
+pub fn observe_steady(r: &Record, dir: Dir, tcp: &Tcp, now: Tick) -> bool {
+    if !tcp::steady(r, dir, tcp) {
+        return false;
+    }
+    r.touch(dir, now);
+    if dir == Dir::Reply {
+        r.set(flags::REPLIED);
+    }
+    true
+}
+
 /// Tracks a frame of `dir`. `header` begins at the L4 header (TCP options are read from SYNs).
 #[inline]
 pub fn observe(r: &Record, dir: Dir, l4: L4, tcp: &Tcp, header: &[u8], now: Tick) -> Observed {

@@ -23,6 +23,8 @@ pub struct New {
     pub orig: FlowKey,
     /// Key of the answers.
     pub reply: FlowKey,
+    /// The worker that makes it.
+    pub worker: usize,
     /// Port of the first frame.
     pub ingress: PortId,
     /// The published port that made it.
@@ -38,6 +40,8 @@ pub struct New {
 pub enum Refused {
     /// Another worker made it a moment ago: look again.
     Exists,
+    /// A connection of one of the two keys is there whose time is over: forget it and try again.
+    Expired(RecordId),
     /// The frame is lost.
     Drop(Reason),
 }
@@ -80,6 +84,8 @@ pub struct Conntrack {
     pub epochs: Epochs,
     stripes: Box<[Mutex<()>]>,
     timeout_ms: [u32; 256],
+    /// The same, at most an hour.
+    hit_ms: [u32; 256],
     live: AtomicU32,
     per_port: Box<[PortUse]>,
     per_host: Quota,
@@ -109,11 +115,12 @@ impl Conntrack {
             *ms = millis_u32(state::timeout(s, timeouts));
         }
         Conntrack {
-            slab: Slab::new(limits.connections),
+            slab: Slab::for_workers(limits.connections, workers),
             index: Index::new(limits.connections, keyed),
             epochs: Epochs::new(workers + 1),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             timeout_ms,
+            hit_ms: timeout_ms.map(|ms| ms.min(3_600_000)),
             live: AtomicU32::new(0),
             per_host: Quota::new(limits.connections_per_host, Reason::HostConnections),
             per_port: (0..PortId::MAX_PORTS).map(|_| PortUse::default()).collect(),
@@ -144,7 +151,8 @@ impl Conntrack {
     /// decision ([`crate::flow::Forward::valid_at`]) can't be told.
     #[inline]
     pub fn too_old_for_a_hit(&self, r: &Record, now: Tick) -> bool {
-        now.since(r.last_seen()) >= self.timeout_ms(r.state.load(Relaxed)).min(3_600_000)
+        let limit = self.hit_ms.get(usize::from(r.state.load(Relaxed)));
+        limit.is_none_or(|&ms| now.since(r.last_seen()) >= ms)
     }
 
     /// Whether the record's time is over. Looked at on every hit, so that behaviour does not
@@ -170,6 +178,7 @@ impl Conntrack {
     ///
     /// # Errors
     /// [`Refused::Exists`] when a live connection has the original key already,
+    /// [`Refused::Expired`] when one whose time is over has one of the keys,
     /// [`Refused::Drop`] for a clash of the reply key, a full table, a limit, or what `open` says.
     /// Nothing is left behind.
     pub fn create(
@@ -180,11 +189,21 @@ impl Conntrack {
     ) -> Result<RecordId, Refused> {
         let (h_orig, h_reply) = (self.index.hash(&new.orig), self.index.hash(&new.reply));
         let _both = self.lock_both(h_orig, h_reply);
-        if self.index.find(&new.orig, h_orig, &self.slab).is_some() {
-            return Err(Refused::Exists);
+        let taken = |key, hash, refused| {
+            let (id, _) = self.index.find(key, hash, &self.slab)?;
+            let expired = self.slab.get(id).is_some_and(|r| self.expired(r, now));
+            Some(if expired {
+                Refused::Expired(id)
+            } else {
+                refused
+            })
+        };
+        if let Some(refused) = taken(&new.orig, h_orig, Refused::Exists) {
+            return Err(refused);
         }
-        if self.index.find(&new.reply, h_reply, &self.slab).is_some() {
-            return Err(Refused::Drop(Reason::NatClash));
+        let clash = Refused::Drop(Reason::NatClash);
+        if let Some(refused) = taken(&new.reply, h_reply, clash) {
+            return Err(refused);
         }
         let port = self.per_port.get(new.ingress.index());
         if port.is_some_and(|p| p.connections.load(Relaxed) >= self.limits.connections_per_port) {
@@ -192,7 +211,7 @@ impl Conntrack {
         }
         let host = inside_host(&new.orig, &new.reply);
         self.per_host.take(host).map_err(Refused::Drop)?;
-        let Some((id, r)) = self.slab.take(&self.epochs) else {
+        let Some((id, r)) = self.slab.take_by(new.worker, &self.epochs) else {
             self.per_host.give_back(host);
             return Err(Refused::Drop(Reason::ConntrackFull));
         };

@@ -30,6 +30,7 @@ fn new(sport: u16, mapped: u16) -> New {
     New {
         orig: FlowKey::new(Zone::Inside, &orig),
         reply: FlowKey::new(Zone::Uplink, &out.reversed()),
+        worker: 0,
         ingress: PortId(1),
         rule: RuleId::NONE,
         mapped_port: Some(mapped),

@@ -95,14 +95,20 @@ pub fn open(r: &Record, t: &Tcp, syn: Option<SynOptions>, pickup: bool) -> Resul
 /// Any later segment. `header` begins at the TCP header; it is read for a SYN only.
 #[inline]
 pub fn segment(r: &Record, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
-    use tcp_flags::{ACK, FIN, RST, SYN};
-    if t.flags & (SYN | FIN | RST | ACK) == ACK
-        && r.state.load(Acquire) == State::Established as u8
-        && window::fits(r.tcp(dir), r.tcp(dir.other()), t)
-    {
+    if steady(r, dir, t) {
         return Verdict::Pass;
     }
     other_segment(r, dir, t, header)
+}
+
+/// Whether it is the steady case: [`segment`] says that it passes, and nothing changed but its
+/// numbers.
+#[inline(always)]
+pub fn steady(r: &Record, dir: Dir, t: &Tcp) -> bool {
+    use tcp_flags::{ACK, FIN, RST, SYN};
+    t.flags & (SYN | FIN | RST | ACK) == ACK
+        && r.state.load(Acquire) == State::Established as u8
+        && window::fits(r.tcp(dir), r.tcp(dir.other()), t)
 }
 
 #[cold]

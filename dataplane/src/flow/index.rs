@@ -150,11 +150,19 @@ impl Index {
     #[inline]
     fn candidate_in(&self, at: usize, hash: u64) -> Option<(RecordId, Dir)> {
         let want = (TAKEN | (hash & TAG_MASK)) >> TAG_SHIFT;
-        let mut found = 0;
-        for slot in &self.buckets.get(at)?.slots {
-            let s = slot.load(Acquire);
-            found = if s >> TAG_SHIFT == want { s } else { found };
-        }
+        let [a, b, c, d, rest @ ..] = &self.buckets.get(at)?.slots;
+        // Without a branch for each: where an entry stands is chance. But slots fill from the
+        // front, so the second half is seldom needed.
+        let find = |half: [&AtomicU64; 4]| {
+            half.into_iter().fold(0, |found, slot| {
+                let s = slot.load(Acquire);
+                if s >> TAG_SHIFT == want { s } else { found }
+            })
+        };
+        let found = match find([a, b, c, d]) {
+            0 => find(rest.each_ref()),
+            found => found,
+        };
         (found != 0).then(|| entry(found))
     }
 

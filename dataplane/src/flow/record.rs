@@ -33,6 +33,13 @@ impl Dir {
         }
     }
 
+    /// This direction's of two things.
+    #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "a direction is 0 or 1")]
+    pub const fn of<T>(self, both: &[T; 2]) -> &T {
+        &both[self as usize]
+    }
+
     /// Both, original first.
     pub const BOTH: [Dir; 2] = [Dir::Orig, Dir::Reply];
 }
@@ -154,8 +161,7 @@ impl Record {
     /// The key of one direction's frames, as they come in.
     #[inline]
     pub fn key(&self, dir: Dir) -> FlowKey {
-        let [o, r] = &self.keys;
-        let c = if dir == Dir::Orig { o } else { r };
+        let c = dir.of(&self.keys);
         FlowKey {
             a: c.a.load(Relaxed),
             b: c.b.load(Relaxed),
@@ -173,8 +179,7 @@ impl Record {
     /// Where a direction's frames go.
     #[inline]
     pub fn forward(&self, dir: Dir) -> Forward {
-        let [o, r] = &self.forward;
-        let c = if dir == Dir::Orig { o } else { r };
+        let c = dir.of(&self.forward);
         let place = c.place.load(Relaxed);
         let deltas = c.deltas.load(Relaxed);
         Forward {
@@ -243,8 +248,7 @@ impl Record {
     /// A direction's TCP numbers.
     #[inline]
     pub fn tcp(&self, dir: Dir) -> &TcpDir {
-        let [o, r] = &self.tcp;
-        if dir == Dir::Orig { o } else { r }
+        dir.of(&self.tcp)
     }
 
     /// Whether all bits of `mask` (see [`flags`]) are set.
@@ -264,8 +268,7 @@ impl Record {
     /// Notes that a frame of `dir` passed at `now`; writes only when the tick moved.
     #[inline]
     pub fn touch(&self, dir: Dir, now: Tick) {
-        let [o, r] = &self.last_seen;
-        let c = if dir == Dir::Orig { o } else { r };
+        let c = dir.of(&self.last_seen);
         if c.load(Relaxed) != now.0 {
             c.store(now.0, Relaxed);
         }
@@ -305,8 +308,7 @@ impl Record {
     /// The generation under which a direction's [`Forward`] was decided.
     #[inline]
     pub fn generation(&self, dir: Dir) -> &AtomicU32 {
-        let [o, r] = &self.generation;
-        if dir == Dir::Orig { o } else { r }
+        dir.of(&self.generation)
     }
 
     /// When a frame of either direction passed last.
@@ -354,7 +356,7 @@ mod tests {
             dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
             ip_delta: 0,
             l4_delta: 0,
-            partial_delta: 0,
+            mtu: 1500,
             until: 0,
         };
         assert_eq!(r.decided(Dir::Orig, g.get()), None);

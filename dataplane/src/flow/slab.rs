@@ -20,16 +20,32 @@ struct Free {
     limbo: VecDeque<(u64, RecordId)>,
 }
 
+/// Free records that a worker has at hand, on a line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Stash(Mutex<Vec<RecordId>>);
+
+/// How many records a worker takes from the common list at a time.
+const PORTION: usize = 64;
+
 /// All connection records. A record is taken and given back by the slow path only.
 pub struct Slab {
     records: Table<Record>,
     free: Mutex<Free>,
+    /// By worker, so that those that open connections at the same time don't wait for each other.
+    stashes: Box<[Stash]>,
 }
 
 impl Slab {
     /// Room for `capacity` connections (128 bytes each, untouched ones cost nothing).
     pub fn new(capacity: u32) -> Slab {
+        Slab::for_workers(capacity, 1)
+    }
+
+    /// The same for several workers that take records.
+    pub fn for_workers(capacity: u32, workers: usize) -> Slab {
         Slab {
+            stashes: (0..workers.max(1)).map(|_| Stash::default()).collect(),
             records: Table::zeroed(capacity as usize),
             free: Mutex::new(Free::default()),
         }
@@ -60,35 +76,54 @@ impl Slab {
 
     /// Takes a free record; its incarnation is a new one. `None` when all are in use.
     pub fn take(&self, epochs: &Epochs) -> Option<(RecordId, &Record)> {
-        let id = {
-            let mut f = self.free_list();
-            let safe = if f.ready.is_empty() && !f.limbo.is_empty() {
-                epochs.safe_below()
-            } else {
-                0
-            };
-            while let Some(&(stamp, id)) = f.limbo.front() {
-                if stamp >= safe {
-                    break;
+        self.take_by(0, epochs)
+    }
+
+    /// The same for one worker of several.
+    pub fn take_by(&self, worker: usize, epochs: &Epochs) -> Option<(RecordId, &Record)> {
+        let id = self
+            .stash(worker)
+            .and_then(|mut own| {
+                if own.is_empty() {
+                    self.portion(epochs, &mut own);
                 }
-                f.limbo.pop_front();
-                f.ready.push(id);
-            }
-            match f.ready.pop() {
-                Some(id) => id,
-                None if f.fresh < self.capacity() => {
-                    f.fresh += 1;
-                    f.fresh - 1
-                }
-                None => return None,
-            }
-        };
+                own.pop()
+            })
+            // What others have at hand is free as well.
+            .or_else(|| (0..self.stashes.len()).find_map(|w| self.stash(w)?.pop()))?;
         let r = self.get(id)?;
         // Before all that the new connection stores, for `Record::steady`.
         let next = r.incarnation.load(Relaxed).wrapping_add(1);
         r.incarnation.store(next, Release);
         fence(Release);
         Some((id, r))
+    }
+
+    fn stash(&self, worker: usize) -> Option<MutexGuard<'_, Vec<RecordId>>> {
+        let s = self.stashes.get(worker)?;
+        Some(s.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Moves up to a portion of free records from the common list, the first to be taken last.
+    fn portion(&self, epochs: &Epochs, to: &mut Vec<RecordId>) {
+        let mut f = self.free_list();
+        let safe = if f.ready.is_empty() && !f.limbo.is_empty() {
+            epochs.safe_below()
+        } else {
+            0
+        };
+        while let Some(&(stamp, id)) = f.limbo.front() {
+            if stamp >= safe {
+                break;
+            }
+            f.limbo.pop_front();
+            f.ready.push(id);
+        }
+        let left = f.ready.len().saturating_sub(PORTION);
+        to.extend(f.ready.drain(left..));
+        let fresh = (PORTION - to.len()).min((self.capacity() - f.fresh) as usize) as u32;
+        to.extend((f.fresh..f.fresh + fresh).rev());
+        f.fresh += fresh;
     }
 
     /// Gives a record back that no index entry names any more.

@@ -12,8 +12,9 @@ pub const MAX_FRAME: usize = 65_536 + 14 + 8;
 /// One frame that owns its bytes.
 pub struct Frame {
     buf: Box<[u8]>,
+    /// The frame is `buf[start..end]`.
     start: usize,
-    len: usize,
+    end: usize,
     /// What its sender left undone.
     pub hdr: VnetHdr,
 }
@@ -30,7 +31,7 @@ impl Frame {
         Frame {
             buf: vec![0; HEADROOM + capacity].into_boxed_slice(),
             start: HEADROOM,
-            len: 0,
+            end: HEADROOM,
             hdr: VnetHdr::PLAIN,
         }
     }
@@ -52,47 +53,43 @@ impl Frame {
     /// Replaces the content. Returns false, leaving the frame empty, when `bytes` doesn't fit.
     pub fn fill(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
         self.start = HEADROOM;
-        self.len = 0;
+        self.end = HEADROOM;
         self.hdr = hdr;
         let Some(room) = self.buf.get_mut(HEADROOM..HEADROOM + bytes.len()) else {
             return false;
         };
         room.copy_from_slice(bytes);
-        self.len = bytes.len();
+        self.end = HEADROOM + bytes.len();
         true
     }
 
     /// The frame, from the first byte of the Ethernet header.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.buf
-            .get(self.start..self.start + self.len)
-            .unwrap_or(&[])
+        self.buf.get(self.start..self.end).unwrap_or(&[])
     }
 
     /// The frame, to be rewritten in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buf
-            .get_mut(self.start..self.start + self.len)
-            .unwrap_or(&mut [])
+        self.buf.get_mut(self.start..self.end).unwrap_or(&mut [])
     }
 
     /// Bytes in the frame.
     #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.end - self.start
     }
 
     /// Whether there is no frame in the slot.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.end == self.start
     }
 
     /// Cuts the frame to `len` bytes; longer values change nothing.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        self.end = self.end.min(self.start.saturating_add(len));
     }
 
     /// The room for a device to read into: `prefix` bytes of headroom (below [`HEADROOM`]) and
@@ -105,19 +102,18 @@ impl Frame {
     /// Says that a frame of `len` bytes stands behind the headroom.
     pub fn set_received(&mut self, len: usize, hdr: VnetHdr) {
         self.start = HEADROOM;
-        self.len = len.min(self.buf.len() - HEADROOM);
+        self.end = HEADROOM + len.min(self.buf.len() - HEADROOM);
         self.hdr = hdr;
     }
 
     /// Removes the 4-byte VLAN tag behind the two addresses, and moves the header's checksum
     /// offset with it. Nothing happens on a frame shorter than 18 bytes.
     pub fn pop_vlan(&mut self) {
-        if self.len < 18 {
+        if self.len() < 18 {
             return;
         }
         self.bytes_mut().copy_within(0..12, 4);
         self.start += 4;
-        self.len -= 4;
         self.hdr.csum_start = self.hdr.csum_start.saturating_sub(4);
         self.hdr.hdr_len = self.hdr.hdr_len.saturating_sub(4);
     }
@@ -131,7 +127,7 @@ impl Clone for Frame {
 
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Frame({} bytes, {:?})", self.len, self.hdr)
+        write!(f, "Frame({} bytes, {:?})", self.len(), self.hdr)
     }
 }
 

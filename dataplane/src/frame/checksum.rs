@@ -74,20 +74,20 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
     finish(sum(header, 0))
 }
 
-/// [`ipv4_header`] of one without options.
+/// Whether [`ipv4_header`] is 0 for a header without options.
 #[inline(always)]
-pub const fn ipv4_header_20(h: &[u8; 20]) -> u16 {
+pub const fn ipv4_header_20_right(h: &[u8; 20]) -> bool {
     let mut sum = 0u64;
     let mut at = 0;
     while at < 20 {
         sum += u32::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]) as u64;
         at += 4;
     }
-    // At most five times 2^32 - 1: one fold to 32 bits leaves no more than 2^32 + 3.
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    finish(u16::from_be(fold(sum as u32)) as u32)
+    // Carries come back in at the bottom; in which byte order makes no difference to this sum.
+    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    let sum = sum + carry as u32;
+    let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+    sum.wrapping_add(carry as u16) == 0xffff
 }
 
 /// Sum of the pseudo-header of TCP and UDP over IPv4 (RFC 9293 section 3.1); `len` is that of the
@@ -144,7 +144,15 @@ pub const fn negate(delta: u16) -> u16 {
 #[inline]
 #[must_use]
 pub const fn apply(field: u16, delta: u16) -> u16 {
-    !fold((!field) as u32 + delta as u32)
+    let (sum, carry) = (!field).overflowing_add(delta);
+    !sum.wrapping_add(carry as u16)
+}
+
+/// [`apply`] of two deltas one after the other.
+#[inline]
+#[must_use]
+pub const fn apply_both(field: u16, a: u16, b: u16) -> u16 {
+    apply(apply(field, a), b)
 }
 
 /// A partial checksum field (a pseudo-header sum, not complemented) after the change.

@@ -9,28 +9,80 @@ use crate::base::{Proto, Reason, Role};
 use crate::frame::Parsed;
 use std::net::Ipv4Addr;
 
+/// As a source: bit 0. As a destination: bit 1. By the first octet; 127/8 is on no wire, 0/8 and
+/// groups are nobody's address, 240/4 is nobody's at all (but see `check`).
+const FINE: [u8; 256] = {
+    let mut fine = [0; 256];
+    let mut octet = 1;
+    while octet < 240 {
+        fine[octet] = match octet {
+            127 => 0,
+            224.. => 2,
+            _ => 3,
+        };
+        octet += 1;
+    }
+    fine
+};
+
+/// Whether `FINE` has this bit for an address.
+#[inline(always)]
+fn fine(ip: Ipv4Addr, bit: u8) -> bool {
+    let [first, ..] = ip.octets();
+    FINE.get(usize::from(first)).is_some_and(|f| f & bit != 0)
+}
+
 /// Every IPv4 frame, bridged or routed.
 #[inline(always)]
-pub(super) fn check(cfg: &Config, role: Role, p: &Parsed) -> Result<(), Reason> {
+pub(super) fn check(ours: &Ours, p: &Parsed) -> Result<(), Reason> {
     let (src, dst) = (p.tuple.src, p.tuple.dst);
     if src == dst {
         return Err(Reason::Land);
     }
-    let (s, d) = (src.octets()[0], dst.octets()[0]);
-    let impossible = s == 127
-        || s >= 224
-        || (s == 0 && !unconfigured(p))
-        || d == 127
-        || d == 0
-        || (d >= 240 && !dst.is_broadcast());
-    if impossible {
+    if !(fine(src, 1) || unconfigured(p)) || !(fine(dst, 2) || dst.is_broadcast()) {
         return Err(Reason::Martian);
     }
     // Our addresses mean something in the untagged network only.
-    if p.vid == 0 && claims_ours(cfg, role, src) {
+    if p.vid == 0 && ours.claimed(src) {
         return Err(Reason::Martian);
     }
     Ok(())
+}
+
+/// The source addresses that a port may not use: nobody has them, or the switch itself has them
+/// elsewhere.
+pub(super) struct Ours {
+    /// A whole network: its mask and address.
+    net: (u32, u32),
+    each: [u32; 4],
+}
+
+impl Ours {
+    #[inline]
+    pub(super) fn new(cfg: &Config, role: Role) -> Ours {
+        let up = cfg.uplink.as_ref();
+        let (broadcast, subnet) = (cfg.broadcast().to_bits(), cfg.subnet.to_bits());
+        let up_ip = up.map_or(subnet, |u| u.ip.to_bits());
+        // A mask of 0 gives 0, which is not 1: no network.
+        let none = (0, 1);
+        let (net, each) = match role {
+            Role::Uplink => {
+                let other = up.map_or(up_ip, |u| uplink_broadcast(u).to_bits());
+                let net = (cfg.mask(), subnet & cfg.mask());
+                // Without an uplink's address its place is taken by one of the subnet.
+                (net, [up_ip, other, up_ip, up_ip])
+            }
+            Role::Access => (none, [up_ip, cfg.gateway.to_bits(), broadcast, subnet]),
+            Role::Host => (none, [broadcast, subnet, broadcast, subnet]),
+        };
+        Ours { net, each }
+    }
+
+    #[inline(always)]
+    fn claimed(&self, src: Ipv4Addr) -> bool {
+        let (src, (mask, net), [a, b, c, d]) = (src.to_bits(), self.net, self.each);
+        (src & mask == net) | (src == a) | (src == b) | (src == c) | (src == d)
+    }
 }
 
 /// The packets that a host without an address yet sends: a DHCP client's (RFC 2131) and IGMP
@@ -44,19 +96,6 @@ fn unconfigured(p: &Parsed) -> bool {
             Proto::IGMP => t.dst.is_multicast(),
             _ => false,
         }
-}
-
-/// Whether a source address is one that nobody has, or that the switch itself has elsewhere.
-#[inline(always)]
-fn claims_ours(cfg: &Config, role: Role, src: Ipv4Addr) -> bool {
-    match (role, &cfg.uplink) {
-        (Role::Uplink, uplink) => {
-            cfg.in_subnet(src) || uplink.is_some_and(|u| src == u.ip || src == uplink_broadcast(&u))
-        }
-        (Role::Access, Some(u)) if src == u.ip => true,
-        (Role::Access, _) if src == cfg.gateway => true,
-        (Role::Access | Role::Host, _) => src == cfg.broadcast() || src == cfg.subnet,
-    }
 }
 
 /// The outside network's directed broadcast address; a /31 or /32 has none (RFC 3021), which

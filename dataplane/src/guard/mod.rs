@@ -14,28 +14,56 @@ use crate::base::config::Config;
 use crate::base::{Mac, Reason, Role};
 use crate::frame::{L3, Parsed};
 
-/// Whether a port of `role` may send this frame.
+/// What a port of one role may not send, drawn from the configuration once for a whole batch.
+pub struct Guard {
+    role: Role,
+    gateway_mac: Mac,
+    ours: martian::Ours,
+}
+
+impl Guard {
+    /// For the frames of a port of `role`.
+    #[inline]
+    pub fn new(cfg: &Config, role: Role) -> Guard {
+        Guard {
+            role,
+            gateway_mac: cfg.gateway_mac,
+            ours: martian::Ours::new(cfg, role),
+        }
+    }
+
+    /// Whether the port may send this frame.
+    ///
+    /// # Errors
+    /// [`Reason::SrcMacGroup`], [`Reason::SrcMacZero`], [`Reason::SrcMacGateway`]; for IPv4
+    /// [`Reason::Land`] and [`Reason::Martian`]; for IPv6 from a container [`Reason::RogueRa`],
+    /// [`Reason::RogueRedirect`], [`Reason::RogueDhcpv6`] and [`Reason::Ipv6Chain`].
+    #[inline(always)]
+    pub fn check(&self, p: &Parsed, bytes: &[u8]) -> Result<(), Reason> {
+        if p.src.is_group() {
+            return Err(Reason::SrcMacGroup);
+        }
+        if p.src == self.gateway_mac && self.role != Role::Host {
+            return Err(Reason::SrcMacGateway);
+        }
+        if p.src == Mac::ZERO {
+            return Err(Reason::SrcMacZero);
+        }
+        match p.l3 {
+            L3::Ipv4 => martian::check(&self.ours, p),
+            L3::Ipv6 if self.role == Role::Access => ipv6::check(p, bytes),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// [`Guard::check`] of one frame.
 ///
 /// # Errors
-/// [`Reason::SrcMacGroup`], [`Reason::SrcMacZero`], [`Reason::SrcMacGateway`]; for IPv4
-/// [`Reason::Land`] and [`Reason::Martian`]; for IPv6 from a container [`Reason::RogueRa`],
-/// [`Reason::RogueRedirect`], [`Reason::RogueDhcpv6`] and [`Reason::Ipv6Chain`].
-#[inline(always)]
+/// As there.
+#[inline]
 pub fn check(cfg: &Config, role: Role, p: &Parsed, bytes: &[u8]) -> Result<(), Reason> {
-    if p.src.is_group() {
-        return Err(Reason::SrcMacGroup);
-    }
-    if p.src == cfg.gateway_mac && role != Role::Host {
-        return Err(Reason::SrcMacGateway);
-    }
-    if p.src == Mac::ZERO {
-        return Err(Reason::SrcMacZero);
-    }
-    match p.l3 {
-        L3::Ipv4 => martian::check(cfg, role, p),
-        L3::Ipv6 if role == Role::Access => ipv6::check(p, bytes),
-        _ => Ok(()),
-    }
+    Guard::new(cfg, role).check(p, bytes)
 }
 
 /// Whether an IPv4 frame that passed [`check`] may be routed: sent to the gateway's MAC, or come

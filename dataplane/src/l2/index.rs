@@ -37,21 +37,17 @@ struct Line {
 }
 
 impl Line {
-    /// The entry with this part of a key: its way, its word, and when it was seen. All words are
-    /// compared, without a branch: which of them it is, is chance.
-    #[inline]
+    /// The entry with this part of a key: its way, its word, and when it was seen. The first that
+    /// fits ends it: ways fill from the front, and few buckets hold more than two entries.
+    #[inline(always)]
     fn find(&self, rest: u64) -> Option<(u8, u64, Tick)> {
-        let (mut way, mut found) = (0, 0);
-        for (n, word) in self.words.iter().enumerate() {
+        for (way, (word, seen)) in (0u8..).zip(self.words.iter().zip(&self.seen)) {
             let word = word.load(Relaxed);
-            let is = word >> 16 == rest && word & PORT_MASK != 0;
-            way = if is { n } else { way };
-            found = if is { word } else { found };
+            if word >> 16 == rest && word & PORT_MASK != 0 {
+                return Some((way, word, Tick(seen.load(Relaxed))));
+            }
         }
-        if found == 0 {
-            return None;
-        }
-        Some((way as u8, found, Tick(self.seen.get(way)?.load(Relaxed))))
+        None
     }
 }
 
@@ -128,7 +124,7 @@ impl Index {
     }
 
     /// The entry of `key`, expired or not.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, key: u64) -> Option<Hit> {
         let (bucket, rest) = self.place(key);
         let [first, second] = &self.buckets.get(bucket)?.0;

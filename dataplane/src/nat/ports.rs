@@ -10,6 +10,7 @@ use super::mapping::{Hold, Mapping};
 use super::portset::{Parity, PortSet};
 use super::prf::Prf;
 use super::space::Space;
+use crate::base::hash::KeyedState;
 use crate::base::quota::Quota;
 use crate::base::{Proto, Reason, Tick};
 use dashmap::DashMap;
@@ -79,7 +80,7 @@ pub struct Ports {
     tcp: Space,
     udp: Space,
     icmp: Space,
-    mappings: DashMap<(Proto, Endpoint), Mapping>,
+    mappings: DashMap<(Proto, Endpoint), Mapping, KeyedState>,
     hosts: Quota,
     prf: Prf,
 }
@@ -91,7 +92,7 @@ impl Ports {
             tcp: Space::new(0),
             udp: Space::new(0),
             icmp: Space::new(0),
-            mappings: DashMap::new(),
+            mappings: DashMap::with_hasher(KeyedState::random()),
             hosts: Quota::new(u32::MAX, Reason::HostPorts),
             prf: Prf::new(seed),
         }

@@ -7,8 +7,9 @@
 use super::chains::{RuleReport, Tally};
 use super::portmap::PortMap;
 use super::portset::PortSet;
+use crate::base::mem::prefetch;
 use crate::base::{Proto, RuleId};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -78,6 +79,9 @@ pub struct Match {
     pub to_port: u16,
 }
 
+/// Protocol, address and port of a first packet, before translation.
+pub type External = (Proto, Ipv4Addr, u16);
+
 struct Rule {
     id: RuleId,
     publication: Publication,
@@ -142,6 +146,14 @@ impl Chain {
         }
     }
 
+    /// The rule for a packet to this address and port.
+    fn external(&self, ip: Ipv4Addr, port: u16) -> Option<&Arc<Rule>> {
+        match self.any.get(port) {
+            Some(rule) => Some(rule),
+            None => self.hosts.get(ip)?.get(port),
+        }
+    }
+
     /// A rule that takes a port of `p` on an overlapping address.
     fn in_the_way(&self, p: &Publication) -> Option<&Arc<Rule>> {
         self.any
@@ -194,6 +206,36 @@ impl Snapshot {
             Proto::TCP => Some(&mut self.tcp),
             Proto::UDP => Some(&mut self.udp),
             _ => None,
+        }
+    }
+}
+
+/// The rules as they stood at one moment.
+pub struct View(Guard<Arc<Snapshot>>);
+
+impl View {
+    fn rule(&self, (proto, ip, port): External) -> Option<&Rule> {
+        Some(self.0.chain(proto)?.external(ip, port)?)
+    }
+
+    /// Where a packet to this address and port goes. The caller decides for which ingress and
+    /// which local addresses the rules hold.
+    pub fn lookup(&self, to: External) -> Option<Match> {
+        let rule = self.rule(to)?;
+        let p = &rule.publication;
+        Some(Match {
+            rule: rule.id,
+            to: p.ip,
+            to_port: p.port.saturating_add(to.2 - p.first),
+        })
+    }
+
+    /// Brings the rule for this destination near, if there is one: for a batch of first packets
+    /// before each is looked up.
+    pub fn prefetch(&self, to: External) {
+        if let Some(rule) = self.rule(to) {
+            prefetch(&rule.publication);
+            prefetch(&rule.dnat);
         }
     }
 }
@@ -308,21 +350,14 @@ impl Rules {
         Some(p)
     }
 
-    /// Where a packet to `dst_ip`:`dport` goes. The caller decides for which ingress and which
-    /// local addresses the rules hold.
+    /// The rules at this moment, for several look-ups.
+    pub fn view(&self) -> View {
+        View(self.snapshot.load())
+    }
+
+    /// [`View::lookup`] at this moment.
     pub fn lookup(&self, proto: Proto, dst_ip: Ipv4Addr, dport: u16) -> Option<Match> {
-        let snapshot = self.snapshot.load();
-        let chain = snapshot.chain(proto)?;
-        let rule = match chain.any.get(dport) {
-            Some(rule) => rule,
-            None => chain.hosts.get(dst_ip)?.get(dport)?,
-        };
-        let p = &rule.publication;
-        Some(Match {
-            rule: rule.id,
-            to: p.ip,
-            to_port: p.port.saturating_add(dport - p.first),
-        })
+        self.view().lookup((proto, dst_ip, dport))
     }
 
     /// The rule (of several the oldest) that publishes port `port` of the container `ip`, and the
@@ -333,12 +368,6 @@ impl Rules {
         let rule = snapshot.chain(proto)?.targets.get(ip)?.get(port)?;
         let p = &rule.publication;
         Some((rule.id, p.first.saturating_add(port - p.port)))
-    }
-
-    /// Whether the rule exists. False from the moment at which [`Rules::unpublish`] returns: a
-    /// connection made from an older look-up has to ask once more after it was installed.
-    pub fn contains(&self, id: RuleId) -> bool {
-        self.by_id.contains_key(&id)
     }
 
     /// Whether a rule takes external port `port`, on whatever address.
@@ -356,18 +385,21 @@ impl Rules {
         }
     }
 
-    /// Counts the first packet of a connection whose destination `rule` translated.
-    pub fn count_dnat(&self, rule: RuleId, bytes: u64) {
-        if let Some(r) = self.by_id.get(&rule) {
-            r.dnat.add(bytes);
+    /// Counts the first packet of a connection that rule `id` made, as a hairpin too if it is one.
+    ///
+    /// False, and nothing counted, when the rule no longer answers for this destination. That is so
+    /// from the moment at which [`Rules::unpublish`] returns: a connection made from an older look-up
+    /// has to be counted, and so to ask once more, after it was installed.
+    pub fn count(&self, to: External, id: RuleId, bytes: u64, hairpin: bool) -> bool {
+        let view = self.view();
+        let Some(rule) = view.rule(to).filter(|r| r.id == id) else {
+            return false;
+        };
+        rule.dnat.add(bytes);
+        if hairpin {
+            rule.masquerade.add(bytes);
         }
-    }
-
-    /// Counts the first packet of a hairpin connection of `rule`.
-    pub fn count_masquerade(&self, rule: RuleId, bytes: u64) {
-        if let Some(r) = self.by_id.get(&rule) {
-            r.masquerade.add(bytes);
-        }
+        true
     }
 
     /// Every rule with its counters, oldest first.

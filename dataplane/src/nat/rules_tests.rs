@@ -101,15 +101,15 @@ fn overlap_is_by_protocol_port_and_address() {
 fn ids_are_not_reused_and_counters_survive_other_changes() {
     let r = Rules::new();
     let a = r.publish(tcp(1000, 1000, C1, 1)).unwrap();
-    r.count_dnat(a, 60);
+    let (at_a, at_b) = ((Proto::TCP, EXT, 1000), (Proto::TCP, EXT, 2000));
+    assert!(r.count(at_a, a, 60, false));
     let b = r.publish(tcp(2000, 2000, C1, 2)).unwrap();
-    r.count_dnat(a, 40);
-    r.count_masquerade(a, 40);
+    assert!(r.count(at_a, a, 40, true));
     assert_eq!(r.unpublish(b), Some(tcp(2000, 2000, C1, 2)));
     assert_eq!(r.unpublish(b), None);
-    assert!(r.contains(a) && !r.contains(b));
+    assert!(!r.count(at_a, b, 1, true));
     assert_eq!(r.lookup(Proto::TCP, EXT, 2000), None);
-    r.count_dnat(b, 1);
+    assert!(!r.count(at_b, b, 1, false));
     assert_eq!(r.publish(tcp(2000, 2000, C1, 2)), Ok(RuleId(3)));
     let report = r.report();
     assert_eq!((report[0].dnat, report[0].masquerade), ((2, 100), (1, 40)));

@@ -9,6 +9,7 @@
 
 use super::entry::{Confirmed, NeighReport, NeighState, Neighbour, Resolve, key, unkey};
 use super::queue::{Held, Hold, Order};
+use crate::base::hash::KeyedState;
 use crate::base::{Mac, PortId, Reason, Tick};
 use crate::flow::{Generation, Zone};
 use crate::frame::Frame;
@@ -28,7 +29,7 @@ pub const FAILED_KEEP_MS: u32 = 60_000;
 
 /// The neighbour table, shared by all workers.
 pub struct Neighbours {
-    pub(super) table: DashMap<u64, Neighbour>,
+    pub(super) table: DashMap<u64, Neighbour, KeyedState>,
     order: Mutex<Order>,
     /// Earliest due tick with bit 32 set, 0 for none: read without the lock.
     next: AtomicU64,
@@ -42,7 +43,7 @@ impl Neighbours {
     /// milliseconds after it was last confirmed.
     pub fn new(limit: usize, reach_ms: u32) -> Neighbours {
         Neighbours {
-            table: DashMap::new(),
+            table: DashMap::with_hasher(KeyedState::random()),
             order: Mutex::default(),
             next: AtomicU64::new(0),
             limit: limit.max(1),

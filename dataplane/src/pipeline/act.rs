@@ -3,9 +3,9 @@
 use super::bridge::{self, Heard};
 use super::look::{Class, Look};
 use crate::base::{PortId, Tick};
-use crate::conntrack::{Observed, observe};
+use crate::conntrack::{Observed, observe, observe_steady};
 use crate::flow::{Dir, Record, RecordId, Zone};
-use crate::frame::{Frame, Parsed, parse};
+use crate::frame::{Frame, L4, Parsed, parse};
 use crate::rewrite;
 use crate::slow::ctx::{Ctx, Verdict};
 
@@ -17,6 +17,8 @@ pub(super) struct At {
     pub eighth: u16,
     /// Whether the FDB learns from this port.
     pub learns: bool,
+    /// The switch's own MAC on each side, as numbers; 0 where it has none.
+    pub macs: [u64; 2],
 }
 
 /// Acts on one frame.
@@ -28,29 +30,42 @@ pub(super) fn act(
     at: &At,
     heard: &mut Heard,
 ) -> Verdict {
-    match look.class {
-        Class::Keyed(zone) => {
-            if zone == Zone::Inside {
-                bridge::learn(c, look, at, heard);
-            }
-            let ct = &c.sw.conntrack;
-            let found = ct
-                .index
-                .known(&look.key, look.hash, look.candidate, &ct.slab);
-            if let Some((id, dir, r)) = found
-                && let Some(v) = hit(c, frame, look, at, id, dir, r)
-            {
-                c.counters.hits.add(1);
-                return v;
-            }
-            route(c, frame, at, zone)
+    // Before all others: what nearly every frame is needs no table of branches.
+    if let Class::Keyed(zone) = look.class {
+        if zone == Zone::Inside {
+            bridge::learn(c, look, at, heard);
         }
+        let ct = &c.sw.conntrack;
+        let found = ct
+            .index
+            .known(&look.key, look.hash, look.candidate, &ct.slab);
+        if let Some((id, dir, r)) = found
+            && let Some(v) = hit(c, frame, look, at, id, dir, r)
+        {
+            c.counters.hits.add(1);
+            return v;
+        }
+        return route(c, frame, at, zone);
+    }
+    act_on_others(c, frame, look, at, heard)
+}
+
+/// Acts on a frame that no index entry can know.
+#[inline]
+fn act_on_others(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Verdict {
+    match look.class {
         Class::Bridged => {
             bridge::learn(c, look, at, heard);
             bridge::forward(c, frame, look, at.ingress)
         }
         Class::Drop(reason) => Verdict::Drop(reason),
-        Class::Slow(zone) => {
+        Class::Keyed(zone) | Class::Slow(zone) => {
             if zone == Zone::Inside {
                 bridge::learn(c, look, at, heard);
             }
@@ -82,15 +97,21 @@ fn hit(
     {
         return None;
     }
-    let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
-    match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
-        Observed::Pass => {}
-        Observed::Changed => c.state_changed(r, id),
-        Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
-        Observed::Reopen => return None,
+    if look.l4 != L4::Tcp || !observe_steady(r, dir, &look.tcp, at.tick) {
+        let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
+        match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
+            Observed::Pass => {}
+            Observed::Changed => c.state_changed(r, id),
+            Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
+            Observed::Reopen => return None,
+        }
     }
     let out = r.key(dir.other());
-    let (_, mac) = c.own(out.zone())?;
+    let [inside, uplink] = at.macs;
+    let mac = match out.zone() {
+        Zone::Inside => inside,
+        Zone::Uplink => uplink,
+    };
     rewrite::apply_keyed(frame, look.l4, &f, &out, mac);
     Some(Verdict::To(f.egress))
 }

@@ -5,7 +5,9 @@ use crate::conntrack::Conntrack;
 use crate::flow::{Dir, FlowKey, RecordId, Zone};
 use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
-use crate::guard;
+use crate::guard::Guard;
+use crate::nat::rules::View;
+use crate::slow::connect;
 use crate::slow::switch::Switch;
 
 /// What one look at a frame and its port says about the way that it takes.
@@ -61,25 +63,26 @@ impl Default for Look {
 impl Look {
     /// Looks at a frame that came in by a port of `role`.
     #[inline(always)]
-    pub fn look(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+    pub fn look(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
         // What is ordinary stays in registers: nothing takes the address of `p`.
-        match parse::ordinary(frame.bytes(), &frame.hdr) {
+        let bytes = frame.bytes();
+        match parse::ordinary(bytes, &frame.hdr) {
             Some(p) => {
-                self.class = classify(sw, &p, frame.bytes(), role);
+                self.class = classify(sw, guard, &p, bytes, role);
                 self.take(sw, &p);
             }
-            None => self.look_any(sw, frame, role),
+            None => self.look_any(sw, guard, frame, role),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn look_any(&mut self, sw: &Switch, frame: &mut Frame, role: Role) {
+    fn look_any(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
         let p = match parse::parse(frame.bytes(), &frame.hdr) {
             Ok(p) => p,
             Err(reason) => return self.lose(reason),
         };
-        self.class = classify(sw, &p, frame.bytes(), role);
+        self.class = classify(sw, guard, &p, frame.bytes(), role);
         if !p.has(bits::TAGGED) {
             return self.take(sw, &p);
         }
@@ -144,12 +147,25 @@ impl Look {
         self.candidate.is_none()
     }
 
-    /// The same in the second bucket, where the first had none.
-    #[inline(always)]
-    pub fn find_second_candidate(&mut self, ct: &Conntrack) {
+    /// The same in the second bucket, where the first had none. True when there is none either: the
+    /// frame may open a connection.
+    pub fn find_second_candidate(&mut self, sw: &Switch, rules: &View) -> bool {
+        let (Class::Keyed(zone), None) = (self.class, self.candidate) else {
+            return false;
+        };
+        self.candidate = sw.conntrack.index.second_candidate(self.hash);
+        self.fetch(&sw.conntrack);
+        if self.candidate.is_none() && zone == Zone::Uplink {
+            let t = self.key.tuple();
+            rules.prefetch((t.proto, t.dst, t.dport));
+        }
+        self.candidate.is_none()
+    }
+
+    /// Brings near what a frame needs that may open a connection.
+    pub fn expect_connection(&self, sw: &Switch, rules: &View) {
         if let (Class::Keyed(_), None) = (self.class, self.candidate) {
-            self.candidate = ct.index.second_candidate(self.hash);
-            self.fetch(ct);
+            connect::expect(sw, rules, &self.key);
         }
     }
 
@@ -163,8 +179,8 @@ impl Look {
 
 /// Which way the frame takes, as it stands.
 #[inline(always)]
-fn classify(sw: &Switch, p: &Parsed, bytes: &[u8], role: Role) -> Class {
-    if let Err(reason) = guard::check(&sw.cfg, role, p, bytes) {
+fn classify(sw: &Switch, guard: &Guard, p: &Parsed, bytes: &[u8], role: Role) -> Class {
+    if let Err(reason) = guard.check(p, bytes) {
         return Class::Drop(reason);
     }
     let zone = match (role, &sw.cfg.uplink) {

@@ -24,6 +24,7 @@ use crate::base::{Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
+use crate::guard::Guard;
 use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
 use crate::slow::ports::PortTable;
 use crate::slow::switch::Switch;
@@ -164,9 +165,12 @@ impl Engine {
     /// records. The cache misses of a batch overlap.
     fn look_up(&mut self, sw: &Switch, ports: &PortTable, batch: &mut Batch, ingress: PortId) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let frames = batch.frames_mut().iter_mut();
-        for (frame, look) in frames.zip(&mut self.looks).skip(self.looked) {
-            look.look(sw, frame, role);
+        let guard = Guard::new(&sw.cfg, role);
+        let done = self.looked;
+        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
+        let looks = self.looks.get_mut(done..).unwrap_or_default();
+        for (frame, look) in frames.iter_mut().zip(looks) {
+            look.look(sw, &guard, frame, role);
             look.prefetch(sw);
             self.looked += 1;
         }
@@ -175,10 +179,17 @@ impl Engine {
         for look in looks.iter_mut() {
             again |= look.find_candidate(&sw.conntrack);
         }
-        if again {
-            for look in looks {
-                look.find_second_candidate(&sw.conntrack);
-            }
+        if !again {
+            return;
+        }
+        let (mut new, rules) = (false, sw.rules.view());
+        for look in looks.iter_mut() {
+            new |= look.find_second_candidate(sw, &rules);
+        }
+        if new {
+            looks
+                .iter()
+                .for_each(|look| look.expect_connection(sw, &rules));
         }
     }
 
@@ -199,6 +210,10 @@ impl Engine {
             tick: now.tick(),
             eighth: now.eighth(),
             learns: ports.uplink() != Some(ingress),
+            macs: [
+                sw.cfg.gateway_mac.to_u64(),
+                sw.cfg.uplink.map_or(0, |up| up.mac.to_u64()),
+            ],
         };
         let mut ctx = Ctx {
             sw,
@@ -206,15 +221,24 @@ impl Engine {
             counters,
             now,
             slot: None,
+            hop: None,
+            worker: self.worker,
             out,
             timers,
         };
         let mut heard = Heard::default();
-        let frames = (0u16..).zip(batch.frames_mut()).zip(&self.looks);
-        for ((slot, frame), look) in frames.skip(done) {
+        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
+        let looks = self.looks.get(done..).unwrap_or_default();
+        for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
+            let slot = (done + n) as u16;
             ctx.slot = Some(slot);
             let v = act(&mut ctx, frame, look, &at, &mut heard);
-            ctx.settle(ingress, v);
+            // The common case without a look at the others.
+            if let Verdict::To(port) = v {
+                ctx.out.push(Out::Slot(slot, port));
+            } else {
+                ctx.settle(ingress, v);
+            }
             self.verdicts.push(v);
         }
     }

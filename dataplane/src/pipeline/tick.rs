@@ -36,6 +36,8 @@ impl Engine {
             counters,
             now,
             slot: None,
+            hop: None,
+            worker: self.worker,
             out: &mut self.out,
             timers: &mut self.timers,
         };

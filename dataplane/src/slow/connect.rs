@@ -4,13 +4,15 @@
 use super::ctx::{Ctx, Verdict};
 use super::error;
 use super::forward::Packet;
+use super::switch::Switch;
 use crate::base::{Proto, Reason, RuleId, Tuple};
 use crate::conntrack::table::{New, Refused};
 use crate::conntrack::{state, tcp};
 use crate::flow::record::flags;
-use crate::flow::{FlowKey, RecordId, Zone};
+use crate::flow::{FlowKey, Record, RecordId, Zone};
 use crate::frame::L4;
 use crate::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
+use crate::nat::rules::{External, View};
 use std::net::Ipv4Addr;
 
 /// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
@@ -35,6 +37,33 @@ pub enum Opened {
     Fresh(RecordId),
     /// Another worker opened it a moment ago: look again.
     Meanwhile,
+}
+
+/// Where a first packet was addressed to.
+const fn external(t: &Tuple) -> External {
+    (t.proto, t.dst, t.dport)
+}
+
+/// Brings near where the answers of the connection that `key` may open will stand in the index: for
+/// a batch of first packets before each is acted on. A guess, and nothing more.
+pub fn expect(sw: &Switch, rules: &View, key: &FlowKey) {
+    let t = key.tuple();
+    let Some(up) = &sw.cfg.uplink else { return };
+    let (egress, out) = match key.zone() {
+        Zone::Uplink => {
+            let Some(m) = rules.lookup(external(&t)) else {
+                return;
+            };
+            let (dst, dport) = (m.to, m.to_port);
+            (Zone::Inside, Tuple { dst, dport, ..t })
+        }
+        // Most keep their port.
+        Zone::Inside => (Zone::Uplink, Tuple { src: up.ip, ..t }),
+    };
+    let index = &sw.conntrack.index;
+    let hash = index.hash(&FlowKey::new(egress, &out.reversed()));
+    index.prefetch(hash);
+    index.prefetch_second(hash);
 }
 
 impl Ctx<'_> {
@@ -188,14 +217,13 @@ impl Ctx<'_> {
         let new = New {
             orig: FlowKey::new(pkt.zone, t),
             reply: FlowKey::new(plan.egress, &plan.out.reversed()),
+            worker: self.worker,
             ingress: pkt.ingress,
             rule: plan.rule,
             mapped_port: plan.mapped_port,
             flags: plan.flags,
         };
-        self.sw.forget_expired(&new.orig, now);
-        self.sw.forget_expired(&new.reply, now);
-        let made = self.sw.conntrack.create(&new, now, |r| match p.l4 {
+        let open = |r: &Record| match p.l4 {
             L4::Tcp => {
                 let header = pkt
                     .frame
@@ -208,16 +236,23 @@ impl Ctx<'_> {
             L4::Udp => Ok(state::UDP),
             L4::EchoRequest => Ok(state::ICMP),
             _ => Ok(state::OTHER),
-        });
+        };
+        let made = loop {
+            match self.sw.conntrack.create(&new, now, open) {
+                // Its place is taken before any timer fires.
+                Err(Refused::Expired(id)) => self.sw.forget(id),
+                made => break made,
+            };
+        };
         match made {
             // The rule may have been withdrawn since it was looked up, and its connections with it.
-            Ok(id) if plan.rule != RuleId::NONE && !self.sw.rules.contains(plan.rule) => {
+            Ok(id) if plan.rule != RuleId::NONE && !self.count_rule(pkt, t, plan) => {
                 self.sw.forget(id);
                 Err(Verdict::Drop(Reason::RuleGone))
             }
             Ok(id) => {
                 self.set_timer(id, false);
-                self.count_rules(pkt, plan);
+                self.count_chains(pkt, plan);
                 Ok(Opened::Fresh(id))
             }
             Err(refused) => {
@@ -225,7 +260,7 @@ impl Ctx<'_> {
                     self.sw.external.release(t.proto, (t.src, t.sport), port);
                 }
                 match refused {
-                    Refused::Exists => Ok(Opened::Meanwhile),
+                    Refused::Exists | Refused::Expired(_) => Ok(Opened::Meanwhile),
                     Refused::Drop(reason) => {
                         error::out_of_resources(self, pkt);
                         Err(Verdict::Drop(reason))
@@ -235,18 +270,24 @@ impl Ctx<'_> {
         }
     }
 
-    /// As in netfilter's nat table, a chain counts the first packet of a connection, and a
-    /// chain's policy what no rule of it took.
-    fn count_rules(&self, pkt: &Packet<'_>, plan: &Plan) {
-        let (rules, chains) = (&self.sw.rules, &self.sw.chains);
+    /// As in netfilter's nat table, a rule counts the first packet of a connection. False when it
+    /// is gone.
+    fn count_rule(&self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) -> bool {
+        let hairpin = plan.flags & flags::SNAT != 0;
         let bytes = u64::from(pkt.p.l3_len);
-        if plan.flags & flags::DNAT != 0 {
-            rules.count_dnat(plan.rule, bytes);
-        } else {
+        self.sw.rules.count(external(t), plan.rule, bytes, hairpin)
+    }
+
+    /// A chain's policy counts what no rule of it took.
+    fn count_chains(&self, pkt: &Packet<'_>, plan: &Plan) {
+        let chains = &self.sw.chains;
+        let bytes = u64::from(pkt.p.l3_len);
+        let (snat, dnat) = (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0);
+        if !dnat {
             chains.prerouting.add(bytes);
         }
-        match (plan.flags & flags::SNAT != 0, plan.flags & flags::DNAT != 0) {
-            (true, true) => rules.count_masquerade(plan.rule, bytes),
+        match (snat, dnat) {
+            (true, true) => {}
             (true, false) => chains.masquerade.add(bytes),
             (false, _) => chains.postrouting.add(bytes),
         }

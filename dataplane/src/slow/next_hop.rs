@@ -34,6 +34,13 @@ impl Ctx<'_> {
                 (if up.on_link(dst) { dst } else { up.next_hop }, Some(port))
             }
         };
+        // Nothing that it rests on has changed since: whatever changes it, changes the generation.
+        let generation = self.sw.generation();
+        if let Some((z, i, g, hop)) = self.hop
+            && (z, i, g) == (zone, ip, generation)
+        {
+            return hop;
+        }
         let tick = self.now.tick();
         let mac = match self.sw.neigh.resolve(zone, ip, tick) {
             Resolve::Known(mac) => mac,
@@ -46,13 +53,16 @@ impl Ctx<'_> {
             }
         };
         let neigh_ms = self.sw.neigh.expires_ms(zone, ip, tick);
-        match uplink {
+        let hop = match uplink {
             Some(port) => Hop::To(port, mac, self.until(neigh_ms)),
             None => match self.sw.fdb.lookup_until(0, mac, tick) {
                 Some((port, fdb_ms)) => Hop::To(port, mac, self.until(neigh_ms.min(fdb_ms))),
-                None => Hop::Flood(mac),
+                // An address that is learned now changes no generation.
+                None => return Hop::Flood(mac),
             },
-        }
+        };
+        self.hop = Some((zone, ip, generation, hop));
+        hop
     }
 
     fn until(&self, ms: u32) -> u16 {

@@ -9,7 +9,7 @@ use crate::base::{
 };
 use crate::conntrack::Conntrack;
 use crate::flow::record::flags;
-use crate::flow::{Dir, FlowKey, Generation, Record, RecordId, Zone};
+use crate::flow::{Dir, Generation, Record, RecordId, Zone};
 use crate::l2::{Fdb, Groups};
 use crate::nat::frag::FragTable;
 use crate::nat::ports::Ports;
@@ -270,17 +270,6 @@ impl Switch {
                 .release(gone.orig.proto, (gone.orig.src, gone.orig.sport), port);
         }
         true
-    }
-
-    /// Forgets the connection of this key if its time is over, so that a new one can take its
-    /// place before any timer fires.
-    pub fn forget_expired(&self, key: &FlowKey, now: Tick) {
-        let ct = &self.conntrack;
-        if let Some((id, _)) = ct.index.find(key, ct.index.hash(key), &ct.slab)
-            && ct.slab.get(id).is_some_and(|r| ct.expired(r, now))
-        {
-            self.forget(id);
-        }
     }
 
     /// An external port for an inside endpoint. When none is free, closed TCP connections give

@@ -90,6 +90,7 @@ fn conntrack_clash_one_of_several_inserts_wins() {
                 let new = New {
                     orig: FlowKey::new(Zone::Inside, &orig),
                     reply: FlowKey::new(Zone::Uplink, &reply),
+                    worker: 0,
                     ingress: lab.web.id,
                     rule: dataplane::base::RuleId::NONE,
                     mapped_port: None,

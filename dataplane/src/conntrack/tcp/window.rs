@@ -93,7 +93,7 @@ fn windows(own: &TcpDir, other: &TcpDir, window: u16) -> (u32, u32) {
 
 /// The four conditions, and on success the stores. Plain loads and at most three plain stores.
 /// Both directions must have acknowledged; SYN and FIN are not counted.
-#[inline]
+#[inline(always)]
 pub(super) fn fits(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
     let (own_window, other_window) = windows(own, other, t.window);
     let own_end = own.end.load(Relaxed);

@@ -4,6 +4,7 @@
 //! It is a short cut, not another parser: what is not exactly this is left to the slices in the
 //! files beside this one, and a property test shows that both give the same struct.
 
+use super::tcp_flags::{ACK, RST, SYN};
 use super::{L3, L4, Parsed, Tcp, bits, ethertype, ipv4};
 use crate::base::{Mac, Proto, Tuple};
 use crate::frame::batch::MAX_FRAME;
@@ -25,8 +26,8 @@ const fn two(h: &[u8; HEADERS], at: usize) -> u16 {
 }
 
 #[inline(always)]
-fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
-    Ipv4Addr::from([h[at], h[at + 1], h[at + 2], h[at + 3]])
+const fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
+    Ipv4Addr::new(h[at], h[at + 1], h[at + 2], h[at + 3])
 }
 
 #[inline(always)]
@@ -41,12 +42,13 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     let h = bytes.first_chunk::<HEADERS>()?;
     let fragment = two(h, IP + 6);
     let total = usize::from(two(h, IP + 2));
-    if (h[12], h[13], h[IP]) != (8, 0, 0x45)
+    // EtherType, and version with header length, in one look.
+    if u32::from_be_bytes([h[12], h[13], h[IP], h[15]]) >> 8 != 0x0008_0045
         || fragment & FRAGMENT != 0
         || total < 28
         || total > bytes.len() - IP
         || bytes.len() > MAX_FRAME
-        || checksum::ipv4_header_20(h[IP..].first_chunk()?) != 0
+        || !checksum::ipv4_header_20_right(h[IP..].first_chunk()?)
     {
         return None;
     }
@@ -56,7 +58,9 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
         Proto::TCP => {
             let t = bytes.get(L4_AT..)?.first_chunk::<20>()?;
             let header_len = usize::from(t[12] >> 4) * 4;
-            if header_len < 20 || 20 + header_len > total || !ipv4::possible(t[13]) {
+            // With ACK and neither SYN nor RST, anything goes.
+            let usual = t[13] & (ACK | SYN | RST) == ACK;
+            if header_len < 20 || 20 + header_len > total || !(usual || ipv4::possible(t[13])) {
                 return None;
             }
             tcp = Tcp {
@@ -92,6 +96,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     } else if hdr.is_super() {
         return None;
     }
+    let ports = u32::from_be_bytes([h[L4_AT], h[L4_AT + 1], h[L4_AT + 2], h[L4_AT + 3]]);
     Some(Parsed {
         dst: mac(h, 0),
         src: mac(h, 6),
@@ -111,8 +116,8 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
         tuple: Tuple {
             src: address(h, IP + 12),
             dst: address(h, IP + 16),
-            sport: two(h, L4_AT),
-            dport: two(h, L4_AT + 2),
+            sport: (ports >> 16) as u16,
+            dport: ports as u16,
             proto: Proto(h[IP + 9]),
         },
         tcp,
