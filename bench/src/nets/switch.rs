@@ -113,6 +113,9 @@ impl SwitchNet {
 
     /// Whether it is the process that was started, and has not begun anew.
     fn check_same(&mut self) -> Result<()> {
+        if let Some(status) = self.daemon.try_wait()? {
+            return Err(format!("switchd ended: {status}").into());
+        }
         let now: Status = Client::new(&self.control).get("/v1/status")?;
         if now.pid != self.daemon.id() || now.uptime_ms < self.uptime {
             return Err("switchd was restarted".into());
@@ -212,5 +215,7 @@ impl Drop for SwitchNet {
             );
         }
         let _ = self.daemon.wait();
+        // One that was killed leaves it behind.
+        let _ = std::fs::remove_file(&self.control);
     }
 }

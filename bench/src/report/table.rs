@@ -100,7 +100,7 @@ pub fn sections(report: &Report) -> String {
     };
     let missed = missed(report);
     match (report.judged, missed.is_empty()) {
-        (true, true) => section(title, vec!["none".to_owned()]),
+        (true, true) => section(title, vec!["none of what was compared".to_owned()]),
         (true, false) => section(title, missed),
         (false, _) => section(title, vec![report.why_not_judged.to_owned()]),
     }
@@ -244,7 +244,10 @@ mod tests {
             judged: true,
             ..Report::default()
         };
-        assert_eq!(sections(&none), "\nBars missed\n\n- none\n");
+        assert_eq!(
+            sections(&none),
+            "\nBars missed\n\n- none of what was compared\n"
+        );
     }
 
     #[test]
