@@ -83,7 +83,9 @@ impl PortCounts {
     }
 }
 
-/// One worker's counters.
+/// One worker's counters. Two workers' blocks share no pair of cache lines: the one's stores would
+/// take the line from the other.
+#[repr(align(128))]
 pub struct Counters {
     /// Frames read.
     pub rx: Counter,

@@ -36,9 +36,15 @@ use bridge::Heard;
 use look::Look;
 pub use tx::Tx;
 
-/// One worker's state: everything else is shared.
+/// One worker's end of the switch.
 pub struct Engine {
     sw: Arc<Switch>,
+    work: Work,
+}
+
+/// One worker's own state. It stands apart from the shared switch so that a batch borrows that
+/// instead of counting one more holder: the count lies beside what all workers read.
+struct Work {
     worker: usize,
     looks: Box<[Look]>,
     /// Frames of the batch that have been looked at.
@@ -56,8 +62,7 @@ pub struct Engine {
 impl Engine {
     /// The engine of worker number `worker` (below the switch's number of workers).
     pub fn new(sw: Arc<Switch>, worker: usize, now: Instant) -> Engine {
-        Engine {
-            sw,
+        let work = Work {
             worker,
             looks: (0..BATCH).map(|_| Look::default()).collect(),
             looked: 0,
@@ -69,7 +74,8 @@ impl Engine {
             tx: tx::Stage::default(),
             next_tick: now,
             quarantined: Vec::new(),
-        }
+        };
+        Engine { sw, work }
     }
 
     /// The shared switch.
@@ -79,42 +85,49 @@ impl Engine {
 
     /// Bytes of this worker's timers.
     pub fn timer_bytes(&self) -> u64 {
-        self.wheel.bytes()
+        self.work.wheel.bytes()
     }
 
     /// What became of each frame of the last batch.
     pub fn verdicts(&self) -> &[Verdict] {
-        &self.verdicts
+        &self.work.verdicts
     }
 
     /// Takes a batch that came in by `ingress` through all stages, to completion.
     pub fn process(&mut self, batch: &mut Batch, ingress: PortId, now: Instant, tx: &mut dyn Tx) {
-        let sw = Arc::clone(&self.sw);
-        if let Some(counters) = sw.counters(self.worker) {
+        let Engine { sw, work } = self;
+        if let Some(counters) = sw.counters(work.worker) {
             let ports = sw.ports();
-            self.decide_by(&sw, &ports, counters, batch, ingress, now);
-            self.transmit_by(&ports, counters, batch, tx);
+            work.decide(sw, &ports, counters, batch, ingress, now);
+            work.transmit(&ports, counters, batch, tx);
         }
     }
 
     /// All stages but the last, for whoever times the two apart: what is to be sent is known then,
     /// and the frames are rewritten. [`Engine::transmit`] has to follow with the same batch.
     pub fn decide(&mut self, batch: &mut Batch, ingress: PortId, now: Instant) {
-        let sw = Arc::clone(&self.sw);
-        if let Some(counters) = sw.counters(self.worker) {
-            self.decide_by(&sw, &sw.ports(), counters, batch, ingress, now);
+        let Engine { sw, work } = self;
+        if let Some(counters) = sw.counters(work.worker) {
+            work.decide(sw, &sw.ports(), counters, batch, ingress, now);
         }
     }
 
     /// The last stage: sends what [`Engine::decide`] decided.
     pub fn transmit(&mut self, batch: &Batch, tx: &mut dyn Tx) {
-        let sw = Arc::clone(&self.sw);
-        if let Some(counters) = sw.counters(self.worker) {
-            self.transmit_by(&sw.ports(), counters, batch, tx);
+        let Engine { sw, work } = self;
+        if let Some(counters) = sw.counters(work.worker) {
+            work.transmit(&sw.ports(), counters, batch, tx);
         }
     }
 
-    fn transmit_by(
+    /// Frames that made the engine panic since the last call.
+    pub fn take_quarantined(&mut self) -> Vec<(PortId, Frame)> {
+        std::mem::take(&mut self.work.quarantined)
+    }
+}
+
+impl Work {
+    fn transmit(
         &mut self,
         ports: &PortTable,
         counters: &Counters,
@@ -126,7 +139,7 @@ impl Engine {
         counters.settle();
     }
 
-    fn decide_by(
+    fn decide(
         &mut self,
         sw: &Switch,
         ports: &PortTable,
@@ -141,15 +154,15 @@ impl Engine {
         self.count_rx(counters, batch, ingress);
         sw.conntrack.epochs.enter(self.worker);
         // A frame that makes us panic is set aside; the rest of its batch goes on behind it.
-        while !self.survives(batch, |e, b| e.look_up(sw, ports, b, ingress)) {
+        while !self.survives(batch, |w, b| w.look_up(sw, ports, b, ingress)) {
             self.quarantine(batch, self.looked, ingress);
             if let Some(look) = self.looks.get_mut(self.looked) {
                 look.lose(Reason::Panic);
             }
             self.looked += 1;
         }
-        while !self.survives(batch, |e, b| {
-            e.act_all(sw, ports, counters, b, ingress, now)
+        while !self.survives(batch, |w, b| {
+            w.act_all(sw, ports, counters, b, ingress, now)
         }) {
             self.quarantine(batch, self.verdicts.len(), ingress);
             counters.drop(ingress, Reason::Panic);
@@ -243,7 +256,7 @@ impl Engine {
         }
     }
 
-    fn survives(&mut self, batch: &mut Batch, f: impl FnOnce(&mut Engine, &mut Batch)) -> bool {
+    fn survives(&mut self, batch: &mut Batch, f: impl FnOnce(&mut Work, &mut Batch)) -> bool {
         catch_unwind(AssertUnwindSafe(|| f(self, batch))).is_ok()
     }
 
@@ -254,11 +267,6 @@ impl Engine {
         {
             self.quarantined.push((ingress, frame.clone()));
         }
-    }
-
-    /// Frames that made the engine panic since the last call.
-    pub fn take_quarantined(&mut self) -> Vec<(PortId, Frame)> {
-        std::mem::take(&mut self.quarantined)
     }
 
     fn count_rx(&self, counters: &Counters, batch: &Batch, ingress: PortId) {

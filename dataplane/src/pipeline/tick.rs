@@ -1,12 +1,12 @@
 //! What happens without a frame: connections expire, neighbours are asked again, tables age.
 
-use super::{Engine, Tx};
+use super::{Engine, Tx, Work};
 use crate::base::Instant;
 use crate::conntrack::state;
 use crate::flow::record::flags;
 use crate::frame::Batch;
 use crate::slow::ctx::{Ctx, Timer};
-use std::sync::Arc;
+use crate::slow::switch::Switch;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -18,12 +18,45 @@ const SWEEP: usize = 256;
 impl Engine {
     /// Does what is due at `now`. Cheap when nothing is. Worker 0 looks after the shared tables.
     pub fn tick(&mut self, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
-        self.expire(now);
+        let Engine { sw, work } = self;
+        work.expire(sw, now);
+        work.look_after_shared(sw, now, batch, tx);
+    }
+
+    /// When [`Engine::tick`] next has something to do.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        let Engine { sw, work } = self;
+        let wheel = work
+            .wheel
+            .next_deadline()
+            .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+        let shared = if work.worker == 0 {
+            let neigh = sw
+                .neigh
+                .next_deadline()
+                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+            let groups = sw
+                .groups
+                .next_deadline()
+                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
+            [neigh, groups, sw.frags.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min()
+        } else {
+            None
+        };
+        let shared = shared.map(|t| t.max(work.next_tick));
+        [wheel, shared].into_iter().flatten().min()
+    }
+}
+
+impl Work {
+    fn look_after_shared(&mut self, sw: &Switch, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
         if self.worker != 0 || now < self.next_tick {
             return;
         }
         self.next_tick = now + SHARED;
-        let sw = Arc::clone(&self.sw);
         let Some(counters) = sw.counters(self.worker) else {
             return;
         };
@@ -31,7 +64,7 @@ impl Engine {
         batch.clear();
         counters.unsettle();
         let mut ctx = Ctx {
-            sw: &sw,
+            sw,
             ports: &ports,
             counters,
             now,
@@ -52,41 +85,13 @@ impl Engine {
         counters.settle();
     }
 
-    /// When [`Engine::tick`] next has something to do.
-    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let sw = &self.sw;
-        let wheel = self
-            .wheel
-            .next_deadline()
-            .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
-        let shared = if self.worker == 0 {
-            let neigh = sw
-                .neigh
-                .next_deadline()
-                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
-            let groups = sw
-                .groups
-                .next_deadline()
-                .map(|t| now + Duration::from_millis(u64::from(t.since(now.tick()))));
-            [neigh, groups, sw.frags.next_deadline()]
-                .into_iter()
-                .flatten()
-                .min()
-        } else {
-            None
-        };
-        let shared = shared.map(|t| t.max(self.next_tick));
-        [wheel, shared].into_iter().flatten().min()
-    }
-
     /// Turns the wheel: each timer that fires looks again before it ends its connection.
-    fn expire(&mut self, now: Instant) {
+    fn expire(&mut self, sw: &Switch, now: Instant) {
         let tick = now.tick();
         self.wheel.advance(tick, &mut self.fired);
         if self.fired.is_empty() {
             return;
         }
-        let sw = &self.sw;
         let ct = &sw.conntrack;
         ct.epochs.enter(self.worker);
         for t in self.fired.drain(..) {
