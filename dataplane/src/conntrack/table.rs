@@ -9,6 +9,7 @@ use crate::base::{Limits, Timeouts};
 use crate::base::{PortId, Reason, RuleId, Tick, Tuple};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab, Zone};
+use crossbeam_utils::CachePadded;
 use std::net::Ipv4Addr;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
@@ -86,7 +87,8 @@ pub struct Conntrack {
     timeout_ms: [u32; 256],
     /// The same, at most an hour.
     hit_ms: [u32; 256],
-    live: AtomicU32,
+    /// Apart from what hits read.
+    live: CachePadded<AtomicU32>,
     per_port: Box<[PortUse]>,
     per_host: Quota,
     limits: Limits,
@@ -121,7 +123,7 @@ impl Conntrack {
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             timeout_ms,
             hit_ms: timeout_ms.map(|ms| ms.min(3_600_000)),
-            live: AtomicU32::new(0),
+            live: CachePadded::new(AtomicU32::new(0)),
             per_host: Quota::new(limits.connections_per_host, Reason::HostConnections),
             per_port: (0..PortId::MAX_PORTS).map(|_| PortUse::default()).collect(),
             limits,

@@ -16,6 +16,7 @@ use crate::nat::ports::Ports;
 use crate::nat::{ChainCounters, Publication, PublishError, Rules};
 use crate::neigh::Neighbours;
 use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -30,7 +31,7 @@ pub struct Switch {
     /// Published ports.
     pub rules: Rules,
     /// Counters of the nat chains.
-    pub chains: ChainCounters,
+    pub chains: CachePadded<ChainCounters>,
     /// External ports taken by masquerade.
     pub external: Ports,
     /// MAC to port.
@@ -80,7 +81,7 @@ impl Switch {
         Switch {
             conntrack: Conntrack::new(cfg.limits, &cfg.timeouts, keyed(1), workers),
             rules: Rules::new(),
-            chains: ChainCounters::default(),
+            chains: CachePadded::default(),
             external: Ports::new(cfg.hash_key)
                 .resting(crate::base::time::millis_u32(cfg.timeouts.port_rest))
                 .limited(cfg.limits.ports_per_host),
