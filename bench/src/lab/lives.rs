@@ -2,7 +2,7 @@
 //! last ACK (RFC 9693's measures: set-up rate, tear-down rate, capacity).
 
 use super::flows::{HANDSHAKE, Segment, segment};
-use super::{ACK, DB, Flow, Lab, PUBLISHED, PortIds, WEB, Worker, mac, pass::timed};
+use super::{ACK, Flow, Lab, PUBLISHED, PortIds, WEB, Worker, mac, pass::timed};
 use crate::Result;
 use crate::frames::{Template, tuple, udp};
 use dataplane::base::{Instant, Mac, PortId, Proto, Tuple};
@@ -180,8 +180,7 @@ impl Lab {
     pub fn publish_many(&self, rules: u16, each: u16) -> Result<()> {
         for i in 0..rules {
             let first = 1 + i * each;
-            let to = if i % 2 == 0 { WEB } else { DB };
-            self.publish(first, first + (each - 1), to)?;
+            self.publish(first, first + (each - 1), WEB)?;
         }
         Ok(())
     }

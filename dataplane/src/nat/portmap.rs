@@ -40,12 +40,18 @@ impl<T> PortMap<T> {
         }
     }
 
+    /// The place of a port's value.
+    #[inline]
+    pub(super) fn slot(&self, port: u16) -> Option<&Option<Arc<T>>> {
+        match self.pages.get(usize::from(port >> 8))? {
+            Page::Uniform(v) => Some(v),
+            Page::Mixed(m) => m.get(usize::from(port & 255)),
+        }
+    }
+
     #[inline]
     pub(super) fn get(&self, port: u16) -> Option<&Arc<T>> {
-        match self.pages.get(usize::from(port >> 8))? {
-            Page::Uniform(v) => v.as_ref(),
-            Page::Mixed(m) => m.get(usize::from(port & 255))?.as_ref(),
-        }
+        self.slot(port)?.as_ref()
     }
 
     /// The value at the lowest port of `first..=last` that has one.

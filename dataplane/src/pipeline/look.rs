@@ -147,6 +147,15 @@ impl Look {
         self.candidate.is_none()
     }
 
+    /// Brings near where the rule is found that a frame may need, before the rule itself is asked
+    /// for: of many rules neither is in the cache.
+    pub fn expect_rule(&self, rules: &View) {
+        if let (Class::Keyed(Zone::Uplink), None) = (self.class, self.candidate) {
+            let t = self.key.tuple();
+            rules.prefetch_slot((t.proto, t.dport));
+        }
+    }
+
     /// The same in the second bucket, where the first had none. True when there is none either: the
     /// frame may open a connection.
     pub fn find_second_candidate(&mut self, sw: &Switch, rules: &View) -> bool {

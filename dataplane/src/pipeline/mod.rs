@@ -26,6 +26,7 @@ use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
 use crate::guard::Guard;
 use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
+use crate::slow::next_hop::Hops;
 use crate::slow::ports::PortTable;
 use crate::slow::switch::Switch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -127,13 +128,7 @@ impl Engine {
 }
 
 impl Work {
-    fn transmit(
-        &mut self,
-        ports: &PortTable,
-        counters: &Counters,
-        batch: &Batch,
-        tx: &mut dyn Tx,
-    ) {
+    fn transmit(&mut self, ports: &PortTable, counters: &Counters, batch: &Batch, tx: &mut dyn Tx) {
         self.tx.send(&mut self.out, batch, ports, counters, tx);
         counters.batches.add(1);
         counters.settle();
@@ -196,6 +191,7 @@ impl Work {
             return;
         }
         let (mut new, rules) = (false, sw.rules.view());
+        looks.iter().for_each(|look| look.expect_rule(&rules));
         for look in looks.iter_mut() {
             new |= look.find_second_candidate(sw, &rules);
         }
@@ -234,7 +230,7 @@ impl Work {
             counters,
             now,
             slot: None,
-            hop: None,
+            hops: Hops::default(),
             worker: self.worker,
             out,
             timers,

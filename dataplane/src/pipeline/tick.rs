@@ -6,6 +6,7 @@ use crate::conntrack::state;
 use crate::flow::record::flags;
 use crate::frame::Batch;
 use crate::slow::ctx::{Ctx, Timer};
+use crate::slow::next_hop::Hops;
 use crate::slow::switch::Switch;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -69,7 +70,7 @@ impl Work {
             counters,
             now,
             slot: None,
-            hop: None,
+            hops: Hops::default(),
             worker: self.worker,
             out: &mut self.out,
             timers: &mut self.timers,

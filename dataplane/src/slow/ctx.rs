@@ -1,12 +1,11 @@
 //! What the slow path is given for a batch, and what it answers.
 
-use super::next_hop::Hop;
+use super::next_hop::Hops;
 use super::ports::PortTable;
 use super::switch::Switch;
 use crate::base::{Counters, Instant, PortId, Reason};
-use crate::flow::{RecordId, Zone};
+use crate::flow::RecordId;
 use crate::frame::Frame;
-use std::net::Ipv4Addr;
 
 /// What becomes of the frame in a slot. The caller owns its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,9 +63,8 @@ pub struct Ctx<'a> {
     pub now: Instant,
     /// The slot of the frame in hand; `None` outside a batch.
     pub slot: Option<u16>,
-    /// The last next hop found, by side and address, and the generation under which: a batch of
-    /// first packets mostly goes to one.
-    pub hop: Option<(Zone, Ipv4Addr, u32, Hop)>,
+    /// Next hops that the batch has found.
+    pub hops: Hops,
     /// What is to be sent.
     pub out: &'a mut Vec<Out>,
     /// Timers to set, with their deadline.

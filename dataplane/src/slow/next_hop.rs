@@ -21,6 +21,25 @@ pub enum Hop {
     None(Reason),
 }
 
+/// Next hops of one batch that are remembered.
+const HOPS: usize = 8;
+
+/// The next hops that a batch has found, each under its side, its address and the generation: a
+/// batch of first packets mostly goes to few neighbours.
+#[derive(Default)]
+pub struct Hops([Option<(Zone, Ipv4Addr, u32, Hop)>; HOPS]);
+
+impl Hops {
+    fn get(&self, zone: Zone, ip: Ipv4Addr, generation: u32) -> Option<Hop> {
+        let (z, i, g, hop) = self.0[ip.to_bits() as usize % HOPS]?;
+        ((z, i, g) == (zone, ip, generation)).then_some(hop)
+    }
+
+    fn set(&mut self, zone: Zone, ip: Ipv4Addr, generation: u32, hop: Hop) {
+        self.0[ip.to_bits() as usize % HOPS] = Some((zone, ip, generation, hop));
+    }
+}
+
 impl Ctx<'_> {
     /// The next hop towards `dst` on the given side. Sends an ARP request when one is due.
     pub fn next_hop(&mut self, zone: Zone, dst: Ipv4Addr) -> Hop {
@@ -36,9 +55,7 @@ impl Ctx<'_> {
         };
         // Nothing that it rests on has changed since: whatever changes it, changes the generation.
         let generation = self.sw.generation();
-        if let Some((z, i, g, hop)) = self.hop
-            && (z, i, g) == (zone, ip, generation)
-        {
+        if let Some(hop) = self.hops.get(zone, ip, generation) {
             return hop;
         }
         let tick = self.now.tick();
@@ -61,7 +78,7 @@ impl Ctx<'_> {
                 None => return Hop::Flood(mac),
             },
         };
-        self.hop = Some((zone, ip, generation, hop));
+        self.hops.set(zone, ip, generation, hop);
         hop
     }
 
