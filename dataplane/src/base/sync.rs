@@ -28,6 +28,13 @@ mod kind {
         }
     }
 
+    impl<T> Table<T> {
+        /// Bytes of the elements.
+        pub const fn bytes(&self) -> u64 {
+            (self.0.len() * size_of::<T>()) as u64
+        }
+    }
+
     impl<T> std::ops::Deref for Table<T> {
         type Target = [T];
 

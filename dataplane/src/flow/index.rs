@@ -150,17 +150,17 @@ impl Index {
     #[inline]
     fn candidate_in(&self, at: usize, hash: u64) -> Option<(RecordId, Dir)> {
         let want = (TAKEN | (hash & TAG_MASK)) >> TAG_SHIFT;
-        let [a, b, c, d, rest @ ..] = &self.buckets.get(at)?.slots;
+        let (front, rest) = self.buckets.get(at)?.slots.split_at(WAYS / 2);
         // Without a branch for each: where an entry stands is chance. But slots fill from the
         // front, so the second half is seldom needed.
-        let find = |half: [&AtomicU64; 4]| {
-            half.into_iter().fold(0, |found, slot| {
+        let find = |half: &[AtomicU64]| {
+            half.iter().fold(0, |found, slot| {
                 let s = slot.load(Acquire);
                 if s >> TAG_SHIFT == want { s } else { found }
             })
         };
-        let found = match find([a, b, c, d]) {
-            0 => find(rest.each_ref()),
+        let found = match find(front) {
+            0 => find(rest),
             found => found,
         };
         (found != 0).then(|| entry(found))

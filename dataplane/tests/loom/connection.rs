@@ -43,6 +43,7 @@ fn new(n: u16) -> New {
     New {
         orig: FlowKey::new(Zone::Inside, &orig),
         reply: FlowKey::new(Zone::Uplink, &reply),
+        worker: usize::from(n % 2),
         ingress: PortId(1),
         rule: RuleId::NONE,
         mapped_port: Some(1_000 + n),
@@ -59,7 +60,7 @@ fn make(ct: &Conntrack, n: u16) -> Result<u32, Refused> {
 #[test]
 fn a_record_in_a_batch_is_not_used_again() {
     explore(|| {
-        let ct = Arc::new(table(1));
+        let ct = Arc::new(table(2));
         make(&ct, 1).unwrap();
         let other = {
             let ct = ct.clone();
@@ -145,7 +146,7 @@ fn two_forget_one_connection() {
 #[test]
 fn a_list_shows_no_mixture() {
     explore(|| {
-        let ct = Arc::new(table(1));
+        let ct = Arc::new(table(2));
         make(&ct, 1).unwrap();
         let changer = {
             let ct = ct.clone();

@@ -34,7 +34,7 @@ impl Shared {
             dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
             ip_delta: 0,
             l4_delta: 0,
-            partial_delta: 0,
+            mtu: 1500,
             until: port,
         };
         self.record
