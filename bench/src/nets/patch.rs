@@ -10,6 +10,7 @@ use control::netlink::{LinkChange, Netlink, Real};
 use control::netns::Netns;
 use dataplane::base::Mac;
 use dataplane::port::sys::tap::{self, Offload, TapQueue};
+use dataplane::worker::wait::SPIN;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, read, write};
 use std::ffi::OsString;
@@ -18,10 +19,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// How long it polls before it blocks, as long as switchd does by default.
-const SPIN: Duration = Duration::from_micros(50);
 /// The longest frame with its `virtio_net_hdr`, and some.
 const ROOM: usize = 66_000;
 /// What its process prints when it carries traffic.

@@ -7,8 +7,10 @@ use std::time::Duration;
 /// Whether to poll once more or to block.
 ///
 /// A spin is worth its time when the next frame comes within it, as in a request/response
-/// exchange, where it saves the wake-up. Where spins end in vain (a few in a row) the next waits
-/// block at once, for longer and longer, and then it is tried again.
+/// exchange, where it saves the wake-up. One that a frame would have ended a little later makes the
+/// next twice as long, up to a limit: the peer's own wake-up is part of the exchange. Where spins
+/// end in vain (a few in a row) the next waits block at once, for longer and longer, and then a
+/// short one is tried again.
 ///
 /// The same goes for spins from which the core was taken: somebody else wants it. Two looks at the
 /// clock in one spin are less than a microsecond apart, unless the thread did not run in between;
@@ -16,7 +18,11 @@ use std::time::Duration;
 /// have stood still). Whoever blocks gives the core up at once, and the scheduler gives it back
 /// sooner to a sleeper that wakes up than to a thread that has spun its share away.
 pub(super) struct Spin {
+    /// Longest that it may become.
+    max: Duration,
     length: Duration,
+    /// When the last one began that ended in vain, until the next look at the clock.
+    missed: Option<Instant>,
     /// When the spin in progress began.
     since: Option<Instant>,
     /// The last look at the clock in it.
@@ -36,6 +42,11 @@ fn preemptions() -> i64 {
     getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |u| u.involuntary_context_switches())
 }
 
+/// Length of the first spin: about what a wake-up costs.
+const FIRST: Duration = Duration::from_micros(50);
+/// What came within so many lengths after a spin began was only just missed (it was late by a
+/// wake-up of our own, too).
+const JUST: u32 = 4;
 /// Spins in vain before some are left out.
 const VAIN: u32 = 4;
 /// Most waits that are left out before the next try.
@@ -46,13 +57,16 @@ const SKIP_TAKEN: u32 = 256;
 const TAKEN: Duration = Duration::from_micros(200);
 
 impl Spin {
-    pub(super) fn new(length: Duration) -> Spin {
-        Spin::with(length, preemptions)
+    /// Spins of at most `max`; zero: none.
+    pub(super) fn new(max: Duration) -> Spin {
+        Spin::with(max, preemptions)
     }
 
-    fn with(length: Duration, preemptions: fn() -> i64) -> Spin {
+    fn with(max: Duration, preemptions: fn() -> i64) -> Spin {
         Spin {
-            length,
+            max,
+            length: max.min(FIRST),
+            missed: None,
             since: None,
             last: Instant(0),
             vain: 0,
@@ -70,8 +84,11 @@ impl Spin {
 
     /// Nothing is ready: true to poll again, false to block.
     pub(super) fn go_on(&mut self, now: Instant) -> bool {
-        if self.length.is_zero() {
+        if self.max.is_zero() {
             return false;
+        }
+        if let Some(began) = self.missed.take() {
+            self.judge(now.since(began));
         }
         let Some(since) = self.since else {
             if self.skip > 0 {
@@ -90,12 +107,21 @@ impl Spin {
         if now.since(since) < self.length {
             return true;
         }
-        self.since = None;
+        (self.since, self.missed) = (None, Some(since));
+        false
+    }
+
+    /// A spin ended in a block, and the next frame came `after` its beginning.
+    fn judge(&mut self, after: Duration) {
+        if after < self.length * JUST && self.length < self.max {
+            self.length = (self.length * 2).min(self.max);
+            return;
+        }
         self.vain = self.vain.saturating_add(1);
         if self.vain >= VAIN {
             self.skip = (1 << (self.vain - VAIN).min(6)).min(SKIP_MAX);
+            self.length = self.max.min(FIRST);
         }
-        false
     }
 
     /// Something is ready. If a spin was in progress, it found it.
@@ -147,6 +173,45 @@ mod tests {
     }
 
     #[test]
+    fn grows_while_it_is_only_just_too_short() {
+        let mut s = Spin::with(Duration::from_micros(150), || panic!("nothing to ask"));
+        let (mut t, mut caught) = (0, Vec::new());
+        // A frame every 90 µs, and 30 µs more when it has to wake us.
+        for _ in 0..6 {
+            let begun = t;
+            let mut spinning = true;
+            while t < begun + 90 && spinning {
+                spinning = s.go_on(at(t));
+                t += 1;
+            }
+            caught.push(spinning);
+            t = begun + if spinning { 90 } else { 120 };
+            s.worked();
+        }
+        assert_eq!(caught, [false, true, true, true, true, true]);
+        // Never longer than allowed.
+        assert!(s.go_on(at(t)));
+        assert!(s.go_on(at(t + 99)));
+        assert!(!s.go_on(at(t + 100)));
+        s.worked();
+        assert!(s.go_on(at(t + 250)));
+        assert!(s.go_on(at(t + 250 + 149)));
+        assert!(!s.go_on(at(t + 250 + 150)));
+        // Silence: short again, when it is tried again at all.
+        let (mut longest, mut t) = (0, t + 10_000);
+        for _ in 0..200 {
+            let begun = t;
+            while s.go_on(at(t)) {
+                t += 1;
+            }
+            longest = t - begun;
+            t = begun + 5_000;
+            s.worked();
+        }
+        assert!(longest <= 50, "{longest}");
+    }
+
+    #[test]
     fn blocks_at_once_after_the_core_was_taken() {
         let mut s = Spin::with(Duration::from_millis(1), || 1);
         assert!(s.go_on(at(0)));
@@ -159,14 +224,12 @@ mod tests {
             s.worked();
             t += 20;
         }
-        // Then it is tried again, and goes on while nobody does.
-        for us in 0..900 {
-            assert!(s.go_on(at(t + us)));
-        }
+        // Then it is tried again.
+        assert!(s.go_on(at(t)));
+        // A gap without one more preemption: the machine stood still, nobody wants the core.
+        assert!(!s.go_on(at(t + 1_500)));
         s.worked();
-        assert!(s.go_on(at(t + 1_000)));
-        // A gap without one more preemption: the machine stood still.
-        assert!(s.go_on(at(t + 1_500)));
+        assert!(s.go_on(at(t + 1_600)));
     }
 
     #[test]

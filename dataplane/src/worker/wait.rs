@@ -28,8 +28,9 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Default length of the spin before a worker blocks: a wake-up costs about as much.
-pub const SPIN: Duration = Duration::from_micros(50);
+/// Longest spin before a worker blocks, unless told otherwise. It begins with what a wake-up costs,
+/// and grows only while that proves a little too short.
+pub const SPIN: Duration = Duration::from_micros(200);
 /// How long a port whose read failed is left alone.
 pub const SET_ASIDE: Duration = Duration::from_millis(10);
 
@@ -59,8 +60,8 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// A wait that watches nothing yet, and the handle by which other threads end it. A `spin`
-    /// of zero always blocks at once.
+    /// A wait that watches nothing yet, and the handle by which other threads end it. It spins for
+    /// `spin` at most; zero always blocks at once.
     pub fn new(spin: Duration) -> io::Result<(Wait, Arc<Waker>)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
