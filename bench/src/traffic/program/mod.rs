@@ -78,11 +78,16 @@ impl Meter {
 
     /// Keeps the time of an exchange that ends now.
     fn time(&mut self, begun: Instant) {
+        self.took(begun.elapsed());
+    }
+
+    /// Keeps the time of an exchange.
+    fn took(&mut self, time: Duration) {
         if self.shared.recording.load(Relaxed) {
             if self.times.capacity() == 0 {
                 self.times.reserve(TIMES);
             }
-            let ns = u32::try_from(begun.elapsed().as_nanos());
+            let ns = u32::try_from(time.as_nanos());
             self.times.push(ns.unwrap_or(u32::MAX));
         }
     }
