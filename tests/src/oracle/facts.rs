@@ -264,7 +264,7 @@ pub fn no_stack_sends(b: &[u8]) -> bool {
     if is_tiny_first(b) {
         return true;
     }
-    let Some(header) = ipv4_header(b) else {
+    let Some(header) = ipv4_header(b).filter(|_| b[20] & 0x1f == 0 && b[21] == 0) else {
         return false;
     };
     let end = 14 + usize::from(u16::from_be_bytes([b[16], b[17]]));
@@ -276,8 +276,8 @@ pub fn no_stack_sends(b: &[u8]) -> bool {
             let fits = matches!(flags & 0x17, 0x02 | 0x12 | 0x10 | 0x11 | 0x04 | 0x14);
             header < 20 || header > l4.len() || !fits
         }
-        (Proto::UDP, [_, _, _, _, a, b, _, _, ..]) => {
-            usize::from(u16::from_be_bytes([*a, *b])) != l4.len()
+        (Proto::UDP, [_, _, _, _, hi, lo, _, _, ..]) => {
+            !fragment(b) && usize::from(u16::from_be_bytes([*hi, *lo])) != l4.len()
         }
         (Proto::TCP, _) => true,
         (Proto::UDP | Proto::ICMP, l4) => l4.len() < 8,

@@ -60,6 +60,8 @@ pub struct Placed {
 struct Conversation {
     tuples: [Tuple; 2],
     said: [Said; 2],
+    /// SYNs that passed though the conversation was open.
+    challenged: [Option<Segment>; 2],
     reset: bool,
 }
 
@@ -139,6 +141,7 @@ impl Watch {
             self.0.push(Conversation {
                 tuples: [s.tuple, left.tuple.reversed()],
                 said: [Said::default(); 2],
+                challenged: [None; 2],
                 reset: false,
             });
             (self.0.len() - 1, 0)
@@ -168,29 +171,29 @@ impl Conversation {
     }
 
     fn hear(&mut self, dir: usize, s: &Segment) {
+        let before = self.place(dir, *s);
         if s.flags & RST != 0 {
             self.reset = true;
             return;
         }
-        // Linux lets some pass that lie outside, and takes no account of them.
-        let before = self.place(dir, *s);
-        if s.flags & SYN == 0
-            && before.both_heard()
-            && before.other.ack.is_some()
-            && !before.inside()
-        {
-            return;
-        }
-        let own = &mut self.said[dir];
-        if s.flags & SYN != 0 && own.syn != Some(s.seq.wrapping_add(1)) {
-            *own = Said {
-                syn: Some(s.seq.wrapping_add(1)),
-                windows: (0, s.window),
-                scale: s.scale,
-                asked: s.ack.is_none(),
-                again: own.syn.is_some(),
-                ..Said::default()
-            };
+        if s.flags & SYN == 0 {
+            // Linux lets some pass without taking account of them: what lies outside, and the
+            // answer of one who has not opened.
+            let whole = before.both_heard() && before.other.ack.is_some();
+            if before.own.syn.is_none() || whole && !before.inside() {
+                return;
+            }
+        } else if before.own.syn != Some(s.seq.wrapping_add(1)) {
+            if s.ack.is_none() && before.both_heard() && !before.ended {
+                // For its receiver to challenge, or to answer if it has forgotten the rest.
+                self.challenged[dir] = Some(*s);
+                return;
+            }
+            let answered = self.challenged[1 - dir].filter(|c| s.ack == Some(c.end));
+            if let Some(again) = answered {
+                self.said[1 - dir] = Said::opening(&again, false);
+            }
+            self.said[dir] = Said::opening(s, before.own.syn.is_some());
             self.reset = false;
         }
         let own = &mut self.said[dir];
@@ -199,6 +202,22 @@ impl Conversation {
         own.finished |= s.flags & FIN != 0;
         if s.flags & SYN == 0 {
             own.windows.0 = own.windows.0.max(s.window);
+        }
+    }
+}
+
+impl Said {
+    /// Nothing but this SYN; `again`: not the first.
+    fn opening(s: &Segment, again: bool) -> Said {
+        Said {
+            syn: Some(s.seq.wrapping_add(1)),
+            end: Some(s.end),
+            ack: s.ack,
+            windows: (0, s.window),
+            scale: s.scale,
+            finished: false,
+            asked: s.ack.is_none(),
+            again,
         }
     }
 }

@@ -235,7 +235,7 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
-            let wrong = c.wires.iter().all(|w| no_stack_sends(&w.bytes));
+            let wrong = c.wires.iter().any(|w| no_stack_sends(&w.bytes));
             flow && wrong && refused_for(c, &malformed) && !c.kernel.is_empty()
         },
     },

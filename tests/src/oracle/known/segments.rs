@@ -82,7 +82,11 @@ pub const KNOWN: &[Difference] = &[
         after: After::GoesOn,
         is: |c| {
             let over = matches!(c.switch, [o] if own_error(o) == Some((11, 0)));
-            over && c.kernel.is_empty() && c.odd && lies(c, |p| !p.inside())
+            let fits = |p: &Placed| match p.flags() & (SYN | RST) {
+                0 => p.inside(),
+                flags => reset(flags) && p.resets_exactly(),
+            };
+            over && c.kernel.is_empty() && c.odd && lies(c, |p| !fits(p))
         },
     },
     Difference {
