@@ -4,7 +4,7 @@ use super::{After, Difference};
 use crate::memory::UP;
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::sequence::{Fault, Flow, Speaker, Step, Way};
+use crate::oracle::sequence::{Flow, Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
 use dataplane::base::Reason;
 
@@ -32,8 +32,13 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             // Another fragment may have completed a datagram of an earlier step.
             let completed = in_fragments(c) && matches!(c.step, Step::Again(_));
-            let wrong_out = completed && c.switch.iter().any(|o| wrong_checksum(&o.bytes));
-            c.kernel.is_empty() && !c.switch.is_empty() && (wrong_checksum_in(c) || wrong_out)
+            // It is carried, or what a router says does not depend on it.
+            let fair = |o: &Out| match own_error(o) {
+                None => wrong_checksum(&o.bytes),
+                error => matches!(error, Some((11, 0) | (3, 4))),
+            };
+            let as_wrong = matches!(c.switch, [o] if fair(o));
+            c.kernel.is_empty() && as_wrong && (wrong_checksum_in(c) || completed)
         },
     },
     Difference {
@@ -44,7 +49,8 @@ pub const KNOWN: &[Difference] = &[
         after: After::GoesOn,
         is: |c| {
             let quoted = c.wires.iter().any(|w| quotes_options(&w.bytes));
-            (options_in(c) || quoted) && same_but(c, without_options)
+            let as_they_are = c.switch.iter().all(|o| options_came_in(c, o));
+            (options_in(c) || quoted) && as_they_are && same_but(c, without_options)
         },
     },
     Difference {
@@ -101,12 +107,8 @@ pub const KNOWN: &[Difference] = &[
               is one with less than RFC 792's eight bytes behind it. Linux carries them.",
         after: After::GoesOn,
         is: |c| {
-            let bad = |e: &Fault| e.damage == 2 || e.quote < 8;
-            let error = match c.step {
-                Step::Error(_, e) => bad(e),
-                step => matches!(step, Step::Again(_)),
-            };
-            error && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
+            let bad = c.wires.iter().any(|w| quotes_badly(&w.bytes));
+            bad && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
         },
     },
     Difference {
@@ -114,21 +116,30 @@ pub const KNOWN: &[Difference] = &[
         why: "A first fragment without the whole L4 header is refused (RFC 1858 section 3, RFC \
               3128). Linux puts fragments together before it looks.",
         after: After::Ends,
-        is: |c| in_fragments(c) && refused_for(c, &[Reason::L4Truncated]),
+        is: |c| {
+            let tiny = c.wires.iter().any(|w| is_tiny_first(&w.bytes));
+            tiny && refused_for(c, &[Reason::L4Truncated])
+        },
     },
     Difference {
         name: "fragments-limited",
         why: "A datagram of more fragments than 64 is refused: each costs memory, and no stack \
               sends so many.",
         after: After::Ends,
-        is: |c| in_fragments(c) && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty(),
+        is: |c| {
+            let many = c.wires.len() > 64 && in_fragments(c);
+            many && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty()
+        },
     },
     Difference {
         name: "land",
         why: "No host sends itself a packet by a wire: the switch drops what has one address as \
               source and destination. Linux drops it only when the address is its own.",
         after: After::GoesOn,
-        is: |c| refused_for(c, &[Reason::Land]) && c.kernel.len() == 1,
+        is: |c| {
+            let same = |w: &Wire| w.bytes.get(26..30) == w.bytes.get(30..34);
+            c.wires.iter().all(same) && refused_for(c, &[Reason::Land]) && c.kernel.len() == 1
+        },
     },
     Difference {
         name: "error-of-another-container",
@@ -212,7 +223,8 @@ pub const KNOWN: &[Difference] = &[
             ];
             let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
             let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
-            refused_for(c, &malformed) && as_it_came
+            let wrong = c.wires.iter().all(|w| header_is_wrong(&w.bytes));
+            wrong && refused_for(c, &malformed) && as_it_came
         },
     },
     Difference {
@@ -223,7 +235,8 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
-            flow && refused_for(c, &malformed) && !c.kernel.is_empty()
+            let wrong = c.wires.iter().any(|w| no_stack_sends(&w.bytes));
+            flow && wrong && refused_for(c, &malformed) && !c.kernel.is_empty()
         },
     },
     Difference {

@@ -1,0 +1,352 @@
+//! TCP conversations as far as the kernel let them through: what each direction said, so that a
+//! matcher can tell where a segment lies without asking the switch.
+
+use super::canon::assembled;
+use super::facts::{datagrams, message};
+use super::{Out, Wire};
+use dataplane::base::{Proto, Tuple};
+use dataplane::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
+use std::net::Ipv4Addr;
+
+/// What the switch allows beyond a window, as its documentation has it: one superframe.
+const MARGIN: u32 = 66_000;
+
+/// What a direction said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said {
+    /// Number of the first byte behind its last SYN.
+    syn: Option<u32>,
+    /// The highest number behind a segment of it.
+    end: Option<u32>,
+    /// The highest number that it acknowledged.
+    ack: Option<u32>,
+    /// The largest window that it announced, as the field says, and the one of its SYN.
+    windows: (u32, u32),
+    /// Its window scale.
+    scale: Option<u8>,
+    finished: bool,
+    /// Its last SYN had no ACK.
+    asked: bool,
+    /// It sent a SYN of another number before that.
+    again: bool,
+}
+
+/// A segment.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    tuple: Tuple,
+    seq: u32,
+    end: u32,
+    ack: Option<u32>,
+    flags: u8,
+    window: u32,
+    scale: Option<u8>,
+}
+
+/// A segment beside what was said before it.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    segment: Segment,
+    own: Said,
+    other: Said,
+    /// Its sender opened the conversation.
+    pub by_initiator: bool,
+    /// A RST, or the FINs of both, went before.
+    pub ended: bool,
+}
+
+/// A conversation: what its two ends send, as it comes in.
+#[derive(Debug)]
+struct Conversation {
+    tuples: [Tuple; 2],
+    said: [Said; 2],
+    /// SYNs that passed though the conversation was open.
+    challenged: [Option<Segment>; 2],
+    reset: bool,
+}
+
+/// All conversations of a sequence.
+#[derive(Debug, Default)]
+pub struct Watch(Vec<Conversation>);
+
+fn segment(o: &Out) -> Option<Segment> {
+    let (proto, l4) = message(&o.bytes)?;
+    let be16 = |b: &[u8], at: usize| Some(u16::from_be_bytes([*b.get(at)?, *b.get(at + 1)?]));
+    let be32 = |at| Some(u32::from(be16(l4, at)?) << 16 | u32::from(be16(l4, at + 2)?));
+    let ip = |at: usize| {
+        Some(Ipv4Addr::from(
+            <[u8; 4]>::try_from(o.bytes.get(at..at + 4)?).ok()?,
+        ))
+    };
+    let header = usize::from(*l4.get(12)? >> 4) * 4;
+    let (flags, seq) = (*l4.get(13)?, be32(4)?);
+    let one = |flag| u32::from(flags & flag != 0);
+    let data = l4.len().saturating_sub(header) as u32;
+    let tuple = Tuple {
+        src: ip(26)?,
+        dst: ip(30)?,
+        sport: be16(l4, 0)?,
+        dport: be16(l4, 2)?,
+        proto,
+    };
+    let ack = be32(8)?;
+    (proto == Proto::TCP).then_some(Segment {
+        tuple,
+        seq,
+        end: seq.wrapping_add(data + one(SYN) + one(FIN)),
+        ack: (flags & ACK != 0).then_some(ack),
+        flags,
+        window: u32::from(be16(l4, 14)?),
+        scale: l4.get(20..header).and_then(window_scale),
+    })
+}
+
+fn window_scale(mut options: &[u8]) -> Option<u8> {
+    loop {
+        options = match *options {
+            [1, ref more @ ..] => more,
+            [3, 3, n, ..] => return Some(n.min(14)),
+            [kind, len, ..] if kind > 1 && len > 1 => options.get(usize::from(len)..)?,
+            _ => return None,
+        };
+    }
+}
+
+impl Watch {
+    /// Where the segment that goes in lies, if it is one of a conversation.
+    pub fn place(&self, wires: &[Wire]) -> Option<Placed> {
+        let s = segment(datagrams(wires).first()?)?;
+        let (c, dir) = self.find(&s.tuple)?;
+        Some(self.0[c].place(dir, s))
+    }
+
+    /// Whether the first answer to the segment that opened the conversation was a RST.
+    pub fn was_refused(&self, opened_by: &Tuple) -> bool {
+        let refused = |c: &Conversation| c.reset && c.said[1].end.is_none();
+        self.find(opened_by)
+            .is_some_and(|(c, _)| refused(&self.0[c]))
+    }
+
+    /// Remembers what went in if the kernel let it through.
+    pub fn hear(&mut self, wires: &[Wire], out: &[Out]) {
+        let Some(s) = datagrams(wires).first().and_then(segment) else {
+            return;
+        };
+        let all = assembled(out);
+        let through = |o: &Segment| o.seq == s.seq && (o.flags ^ s.flags) & (SYN | RST) == 0;
+        let Some(left) = all.iter().filter_map(|o| segment(&o.0)).find(through) else {
+            return;
+        };
+        let (c, dir) = self.find(&s.tuple).unwrap_or_else(|| {
+            self.0.push(Conversation {
+                tuples: [s.tuple, left.tuple.reversed()],
+                said: [Said::default(); 2],
+                challenged: [None; 2],
+                reset: false,
+            });
+            (self.0.len() - 1, 0)
+        });
+        self.0[c].tuples[1 - dir] = left.tuple.reversed();
+        self.0[c].hear(dir, &s);
+    }
+
+    fn find(&self, t: &Tuple) -> Option<(usize, usize)> {
+        let of = |c: &Conversation| c.tuples.iter().position(|k| k == t);
+        self.0
+            .iter()
+            .enumerate()
+            .find_map(|(n, c)| Some((n, of(c)?)))
+    }
+}
+
+impl Conversation {
+    fn place(&self, dir: usize, segment: Segment) -> Placed {
+        Placed {
+            segment,
+            own: self.said[dir],
+            other: self.said[1 - dir],
+            by_initiator: dir == 0,
+            ended: self.reset || self.said[0].finished && self.said[1].finished,
+        }
+    }
+
+    fn hear(&mut self, dir: usize, s: &Segment) {
+        let before = self.place(dir, *s);
+        if s.flags & RST != 0 {
+            self.reset = true;
+            return;
+        }
+        if s.flags & SYN == 0 {
+            // Linux lets some pass without taking account of them: what lies outside, and the
+            // answer of one who has not opened.
+            let whole = before.both_heard() && before.other.ack.is_some();
+            if before.own.syn.is_none() || whole && !before.inside() {
+                return;
+            }
+        } else if before.own.syn != Some(s.seq.wrapping_add(1)) {
+            if s.ack.is_none() && before.both_heard() && !before.ended {
+                // For its receiver to challenge, or to answer if it has forgotten the rest.
+                self.challenged[dir] = Some(*s);
+                return;
+            }
+            let answered = self.challenged[1 - dir].filter(|c| s.ack == Some(c.end));
+            if let Some(again) = answered {
+                self.said[1 - dir] = Said::opening(&again, false);
+            }
+            self.said[dir] = Said::opening(s, before.own.syn.is_some());
+            self.reset = false;
+        }
+        let own = &mut self.said[dir];
+        own.end = Some(later(own.end, s.end));
+        own.ack = s.ack.map(|ack| later(own.ack, ack)).or(own.ack);
+        own.finished |= s.flags & FIN != 0;
+        if s.flags & SYN == 0 {
+            own.windows.0 = own.windows.0.max(s.window);
+        }
+    }
+}
+
+impl Said {
+    /// Nothing but this SYN; `again`: not the first.
+    fn opening(s: &Segment, again: bool) -> Said {
+        Said {
+            syn: Some(s.seq.wrapping_add(1)),
+            end: Some(s.end),
+            ack: s.ack,
+            windows: (0, s.window),
+            scale: s.scale,
+            finished: false,
+            asked: s.ack.is_none(),
+            again,
+        }
+    }
+}
+
+fn later(was: Option<u32>, now: u32) -> u32 {
+    was.map_or(now, |was| if at_most(was, now) { now } else { was })
+}
+
+/// `a` is `b` or comes before it, modulo 2^32.
+const fn at_most(a: u32, b: u32) -> bool {
+    b.wrapping_sub(a) <= i32::MAX as u32
+}
+
+/// The largest window in bytes.
+fn window(of: &Said, beside: &Said, field: u32) -> u32 {
+    let scale = match (of.scale, beside.scale) {
+        (Some(n), Some(_)) => n,
+        _ => 0,
+    };
+    (of.windows.0.max(field) << scale).max(of.windows.1)
+}
+
+impl Placed {
+    /// Its flags.
+    pub const fn flags(&self) -> u8 {
+        self.segment.flags
+    }
+
+    /// Whether both ends were heard.
+    const fn both_heard(&self) -> bool {
+        self.own.end.is_some() && self.other.end.is_some()
+    }
+
+    /// Whether Linux's four conditions hold.
+    pub fn inside(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        let (Some(end), Some(other_end), Some(acked)) = (own.end, other.end, other.ack) else {
+            return false;
+        };
+        let (mine, theirs) = (window(own, other, s.window), window(other, own, 0));
+        let ack = s.ack.unwrap_or(other_end);
+        at_most(s.seq, acked.wrapping_add(theirs))
+            && at_most(end.wrapping_sub(theirs), s.end)
+            && at_most(ack, other_end)
+            && at_most(other_end.wrapping_sub(mine.max(MARGIN)), ack)
+    }
+
+    /// Whether it lies at most one window, and a superframe where it is old, beside what was said.
+    pub fn within_grace(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        let (Some(end), Some(other_end)) = (own.end, other.end) else {
+            return false;
+        };
+        let (mine, theirs) = (window(own, other, s.window), window(other, own, 0));
+        let ack = s.ack.unwrap_or(other_end);
+        let not_ahead = match other.ack {
+            Some(acked) => {
+                at_most(s.seq, acked.wrapping_add(theirs))
+                    || at_most(s.seq, end.wrapping_add(theirs))
+            }
+            None => at_most(s.seq, end.wrapping_add(theirs + MARGIN)),
+        };
+        let from = |n: u32| at_most(n.wrapping_sub(mine + MARGIN), ack);
+        not_ahead
+            && at_most(end.wrapping_sub(theirs + MARGIN), s.end)
+            && at_most(ack, other_end.wrapping_add(mine))
+            && (from(other_end) || own.ack.is_some_and(|a| at_most(ack, a) && from(a)))
+    }
+
+    /// Whether the first acknowledgement of its sender is one of the other's SYN.
+    fn acknowledges_the_syn(&self) -> bool {
+        let (Some(ack), Some(syn)) = (self.segment.ack, self.other.syn) else {
+            return false;
+        };
+        at_most(syn, ack) && self.other.end.is_some_and(|end| at_most(ack, end))
+    }
+
+    /// Whether it is outside of what the switch has reason to carry.
+    pub fn outside(&self) -> bool {
+        !self.both_heard()
+            || !self.within_grace()
+            || self.own.ack.is_none() && !self.acknowledges_the_syn()
+    }
+
+    /// Whether a SYN or SYN-ACK is the one that is next, or that was sent before.
+    pub fn opens_well(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        let known = own.syn.is_none_or(|syn| syn == s.seq.wrapping_add(1));
+        match s.ack {
+            None => known && (self.by_initiator || other.syn.is_some()),
+            Some(_) => known && !self.by_initiator && self.acknowledges_the_syn(),
+        }
+    }
+
+    /// Whether a RST is at the place where its receiver takes it, or behind the last of its
+    /// sender, or refuses a SYN.
+    pub fn resets_exactly(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        other.ack == Some(s.seq)
+            || own.end == Some(s.seq)
+            || own.ack.is_none() && own.end.is_none() && self.acknowledges_the_syn()
+    }
+
+    /// Whether a RST is in the window of its receiver, who will challenge it.
+    pub fn resets_inside(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        let far = window(other, own, 0);
+        other
+            .ack
+            .is_some_and(|acked| at_most(acked, s.seq) && at_most(s.seq, acked.wrapping_add(far)))
+    }
+
+    /// Whether the sender made a new attempt, and this follows it.
+    pub fn follows_a_new_attempt(&self) -> bool {
+        self.own.again && self.within_grace()
+    }
+
+    /// Whether it acknowledges the other's SYN after a SYN of each side.
+    pub fn agrees_to_open_at_once(&self) -> bool {
+        self.own.asked && self.other.asked && self.acknowledges_the_syn()
+    }
+
+    /// Whether the other side, which alone was heard, gave up by a RST.
+    pub fn answers_who_gave_up(&self) -> bool {
+        self.ended && self.own.end.is_none() && self.other.end.is_some()
+    }
+
+    /// Whether the sender is the only one that was heard.
+    pub const fn alone(&self) -> bool {
+        self.own.end.is_some() && self.other.end.is_none()
+    }
+}
