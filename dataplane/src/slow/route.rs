@@ -133,17 +133,16 @@ impl Ctx<'_> {
     }
 
     /// Whether a packet to the uplink's address goes no further: no connection translates it, nor
-    /// what it is an error about, and it opens none. Its time to live does not matter then (RFC 1812 section 5.3.1).
+    /// what it is an error about, and it opens none. Its time to live does not matter then (RFC 1812
+    /// section 5.3.1).
     fn ends_here(&self, pkt: &Packet<'_>) -> bool {
         let t = &pkt.tuple;
         let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
         let key = FlowKey::new(pkt.zone, t);
         let tracked = || self.sw.conntrack.find(&key, self.now.tick()).is_some();
         let opens = pkt.p.l4 != L4::Tcp || self.may_open(pkt.p.tcp.flags);
-        Some(t.dst) == own
-            && !super::icmp::is_error(&pkt.p)
-            && !tracked()
-            && !(opens && self.published(t).is_some())
+        let published = || opens && self.published(t).is_some();
+        Some(t.dst) == own && !(super::icmp::is_error(&pkt.p) || tracked() || published())
     }
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.
