@@ -2,6 +2,7 @@
 //!
 //! - `start`: from a plan to a running switch, or nothing;
 //! - `ports` and `published`: attach, detach, publish, withdraw;
+//! - `nic`: the host's own interface as uplink, followed as it changes;
 //! - `backend`: what the control API answers;
 //! - `events`: what the workers report.
 //!
@@ -11,6 +12,7 @@
 
 mod backend;
 mod events;
+mod nic;
 mod ports;
 mod published;
 mod quarantine;
@@ -28,7 +30,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// A running switch with its control socket. Dropped or stopped, it leaves nothing behind.
@@ -92,7 +94,8 @@ pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
 
 /// What the API's calls and the workers' events share.
 struct Shared {
-    // Dropped in this order: the host's listeners, then the interfaces.
+    // Dropped in this order: who follows the host, its listeners, then the interfaces.
+    follow: OnceLock<nic::Follow>,
     relay: Option<Relay>,
     workers: Workers,
     plan: Plan,
@@ -108,6 +111,8 @@ struct State {
     ports: BTreeMap<PortId, Attachment>,
     addresses: Addresses,
     published: BTreeMap<RuleId, Published>,
+    /// The host's interface as uplink, where that is asked for.
+    nic: Option<nic::Nic>,
 }
 
 /// The interface behind a port.
@@ -127,6 +132,7 @@ impl Attachment {
     fn name(&self) -> String {
         match self.role {
             Role::Host => self.interface.clone(),
+            Role::Uplink if self.netns.is_empty() => self.interface.clone(),
             Role::Access | Role::Uplink => format!("{}@{}", self.interface, self.netns),
         }
     }

@@ -38,12 +38,13 @@ impl Shared {
             relay,
         };
         state.published.insert(id, published);
+        self.show_what_is_ours(&state);
         Ok(id)
     }
 
     /// Has the host listen, unless it is told not to or the address is the uplink's own.
     fn listen(&self, p: &Publication) -> Result<Option<RelayId>, ApiError> {
-        let external = self.plan.uplink.as_ref().map(|u| u.ip.addr());
+        let external = self.plan.uplink.tap().map(|u| u.ip.addr());
         let Some(relay) = &self.relay else {
             return Ok(None);
         };
@@ -72,6 +73,7 @@ impl Shared {
             relay.unpublish(r);
         }
         self.workers.unpublish(id);
+        self.show_what_is_ours(&state);
         let shown = shown.ok_or_else(|| ApiError::unknown("the publication is gone"))?;
         tracing::info!("withdrew {}", shown.spec);
         Ok(shown)

@@ -20,7 +20,7 @@ mod tick;
 pub mod tx;
 
 use crate::base::counters::Counters;
-use crate::base::{Instant, PortId, Reason, Role, Tick};
+use crate::base::{Config, Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
@@ -35,6 +35,9 @@ use act::{At, act};
 use bridge::Heard;
 use look::Look;
 pub use tx::Tx;
+
+/// Configuration and ports as they stand during one batch.
+type Settings<'a> = (&'a Config, &'a PortTable);
 
 /// One worker's state: everything else is shared.
 pub struct Engine {
@@ -87,12 +90,22 @@ impl Engine {
         &self.verdicts
     }
 
+    /// Counts frames of a port that were lost before they could be read.
+    pub fn lost(&mut self, ingress: PortId, frames: u64) {
+        if let Some(counters) = self.sw.counters(self.worker) {
+            counters.unsettle();
+            counters.rx.add(frames);
+            (0..frames).for_each(|_| counters.drop(ingress, Reason::RxFull));
+            counters.settle();
+        }
+    }
+
     /// Takes a batch that came in by `ingress` through all stages, to completion.
     pub fn process(&mut self, batch: &mut Batch, ingress: PortId, now: Instant, tx: &mut dyn Tx) {
         let sw = Arc::clone(&self.sw);
         if let Some(counters) = sw.counters(self.worker) {
-            let ports = sw.ports();
-            self.decide_by(&sw, &ports, counters, batch, ingress, now);
+            let (ports, cfg) = (sw.ports(), sw.cfg());
+            self.decide_by(&sw, (&cfg, &ports), counters, batch, ingress, now);
             self.transmit_by(&ports, counters, batch, tx);
         }
     }
@@ -102,7 +115,7 @@ impl Engine {
     pub fn decide(&mut self, batch: &mut Batch, ingress: PortId, now: Instant) {
         let sw = Arc::clone(&self.sw);
         if let Some(counters) = sw.counters(self.worker) {
-            self.decide_by(&sw, &sw.ports(), counters, batch, ingress, now);
+            self.decide_by(&sw, (&sw.cfg(), &sw.ports()), counters, batch, ingress, now);
         }
     }
 
@@ -129,7 +142,7 @@ impl Engine {
     fn decide_by(
         &mut self,
         sw: &Switch,
-        ports: &PortTable,
+        set: Settings<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,
@@ -141,16 +154,14 @@ impl Engine {
         self.count_rx(counters, batch, ingress);
         sw.conntrack.epochs.enter(self.worker);
         // A frame that makes us panic is set aside; the rest of its batch goes on behind it.
-        while !self.survives(batch, |e, b| e.look_up(sw, ports, b, ingress)) {
+        while !self.survives(batch, |e, b| e.look_up(sw, set, b, ingress)) {
             self.quarantine(batch, self.looked, ingress);
             if let Some(look) = self.looks.get_mut(self.looked) {
                 look.lose(Reason::Panic);
             }
             self.looked += 1;
         }
-        while !self.survives(batch, |e, b| {
-            e.act_all(sw, ports, counters, b, ingress, now)
-        }) {
+        while !self.survives(batch, |e, b| e.act_all(sw, set, counters, b, ingress, now)) {
             self.quarantine(batch, self.verdicts.len(), ingress);
             counters.drop(ingress, Reason::Panic);
             self.verdicts.push(Verdict::Drop(Reason::Panic));
@@ -163,14 +174,20 @@ impl Engine {
 
     /// The batched stages: parse and guard all, hash all and fetch their buckets, fetch their
     /// records. The cache misses of a batch overlap.
-    fn look_up(&mut self, sw: &Switch, ports: &PortTable, batch: &mut Batch, ingress: PortId) {
+    fn look_up(
+        &mut self,
+        sw: &Switch,
+        (cfg, ports): Settings<'_>,
+        batch: &mut Batch,
+        ingress: PortId,
+    ) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let guard = Guard::new(&sw.cfg, role);
+        let guard = Guard::new(cfg, role);
         let done = self.looked;
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
         let looks = self.looks.get_mut(done..).unwrap_or_default();
         for (frame, look) in frames.iter_mut().zip(looks) {
-            look.look(sw, &guard, frame, role);
+            look.look(sw, cfg, &guard, frame, role);
             look.prefetch(sw);
             self.looked += 1;
         }
@@ -189,7 +206,7 @@ impl Engine {
         if new {
             looks
                 .iter()
-                .for_each(|look| look.expect_connection(sw, &rules));
+                .for_each(|look| look.expect_connection(sw, cfg, &rules));
         }
     }
 
@@ -197,12 +214,13 @@ impl Engine {
     fn act_all(
         &mut self,
         sw: &Switch,
-        ports: &PortTable,
+        set: Settings<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,
         now: Instant,
     ) {
+        let (cfg, ports) = set;
         let done = self.verdicts.len();
         let (out, timers) = (&mut self.out, &mut self.timers);
         let at = At {
@@ -211,12 +229,13 @@ impl Engine {
             eighth: now.eighth(),
             learns: ports.uplink() != Some(ingress),
             macs: [
-                sw.cfg.gateway_mac.to_u64(),
-                sw.cfg.uplink.map_or(0, |up| up.mac.to_u64()),
+                cfg.gateway_mac.to_u64(),
+                cfg.uplink.map_or(0, |up| up.mac.to_u64()),
             ],
         };
         let mut ctx = Ctx {
             sw,
+            cfg,
             ports,
             counters,
             now,

@@ -27,11 +27,12 @@ impl Engine {
         let Some(counters) = sw.counters(self.worker) else {
             return;
         };
-        let ports = sw.ports();
+        let (ports, cfg) = (sw.ports(), sw.cfg());
         batch.clear();
         counters.unsettle();
         let mut ctx = Ctx {
             sw: &sw,
+            cfg: &cfg,
             ports: &ports,
             counters,
             now,

@@ -1,0 +1,3 @@
+//! The host's own interface as uplink: containers, LAN and the host itself by one address.
+
+mod sharing;
