@@ -28,6 +28,7 @@ use crate::workers::Workers;
 use dataplane::base::{Mac, PortId, Role, RuleId};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -139,10 +140,12 @@ impl Attachment {
 }
 
 /// What the host's side of a published port is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Published {
     publication: dataplane::nat::Publication,
     relay: Option<RelayId>,
+    /// Without the relay: what keeps the host's kernel quiet about it, if it needs sockets.
+    held: Vec<OwnedFd>,
 }
 
 impl Shared {

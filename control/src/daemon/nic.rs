@@ -5,19 +5,20 @@
 
 use super::{Attachment, Shared, State};
 use crate::api::types::Uplink as Shown;
-use crate::forward::limits;
+use crate::forward::{ForwardError, limits};
 use crate::netlink::{Neighbour, News, Real, Watch};
 use crate::netns::Netns;
 use crate::plan::{Failure, Plan, UplinkNic};
 use crate::uplink::nic::{Choice, Claim, Holders, View, hold};
 use crate::workers::Far;
 use dataplane::base::{PortId, Proto, Role};
+use dataplane::nat::Publication;
 use dataplane::port::filter::{self, OurPorts};
-use dataplane::port::sys::packet;
+use dataplane::port::sys::{lookup::Quiet, packet};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct Nic {
     host: Netns,
     limit: usize,
     holders: Option<Holders>,
+    /// Keeps the kernel quiet about ports without a socket, where it can be.
+    quiet: Option<Quiet>,
     echo: Vec<u16>,
     taken: Option<Taken>,
     /// Why nothing is shared, as it was last said.
@@ -137,6 +140,7 @@ impl Shared {
             host: host.try_clone().map_err(Failure::refused)?,
             limit: limits::raise(),
             holders: None,
+            quiet: quiet(host, NOWHERE),
             echo: Vec::new(),
             taken: None,
             without: None,
@@ -261,6 +265,10 @@ impl Shared {
         let Some(nic) = &mut state.nic else {
             return Ok(());
         };
+        if nic.quiet.is_some() {
+            // A new one before the old one goes.
+            nic.quiet = quiet(&nic.host, choice.index);
+        }
         let opened = nic.host.run(|| {
             let claim = Claim::new(choice.index, &choice.name).map_err(|e| e.to_string())?;
             let open = packet::open(choice.index, queues, &program);
@@ -307,7 +315,7 @@ impl Shared {
             _claim: claim,
         });
         known.iter().for_each(|n| self.neighbour(nic, n));
-        Ok(())
+        keep_quiet(state)
     }
 
     /// Ends the sharing. Connections stay: they go on if their address comes back.
@@ -349,9 +357,10 @@ impl Shared {
                 blocks.for_each(|b| self.workers.lend(&b));
                 return;
             }
-            let mut h = Holders::new(ip, &hold::order_here());
+            let (order, local) = hold::order_here();
+            let mut h = Holders::new(ip, (&order, local));
             for proto in each {
-                if let Some(block) = h.grow(proto, hold::FIRST, limit) {
+                if let Some(block) = h.grow(proto, hold::FIRST, limit, false) {
                     self.workers.lend(&block);
                 }
             }
@@ -360,6 +369,7 @@ impl Shared {
                 proto: Proto::ICMP,
                 in_all: u32::try_from(echo.len()).unwrap_or(0),
                 new: echo.clone(),
+                bare: Vec::new(),
                 span: (*hold::ECHO.start(), *hold::ECHO.end()),
             });
             *holders = Some(h);
@@ -374,14 +384,21 @@ impl Shared {
             return;
         };
         let want = holders.count(proto).max(hold::FIRST);
-        let grown = nic.host.run(|| holders.grow(proto, want, limit));
+        let bare = nic.quiet.is_some();
+        let grown = nic.host.run(|| holders.grow(proto, want, limit, bare));
         match grown {
             Ok(Some(block)) => {
-                let filter = nic.taken.is_some();
-                // Shown before they are given out: an answer must find the way in.
-                if filter {
-                    self.show_what_is_ours(state);
+                if let Some(q) = &mut nic.quiet {
+                    let done = block
+                        .bare
+                        .iter()
+                        .try_for_each(|p| q.set(proto, *p, *p, true));
+                    if let Err(e) = done {
+                        return tracing::error!("cannot keep the kernel quiet: {e}");
+                    }
                 }
+                // Shown before they are given out: an answer must find the way in.
+                self.show_what_is_ours(state);
                 self.workers.lend(&block);
             }
             Ok(None) => tracing::warn!(
@@ -390,6 +407,54 @@ impl Shared {
                 proto.name()
             ),
             Err(e) => tracing::error!("{e}"),
+        }
+    }
+
+    /// Ports that are about to be published are masquerade's no longer: what uses them keeps them
+    /// until it ends.
+    pub(super) fn yield_ports(&self, state: &mut State, p: &Publication) {
+        let Some(holders) = state.nic.as_mut().and_then(|n| n.holders.as_mut()) else {
+            return;
+        };
+        let gone = holders.release(p.proto, p.first, p.last);
+        if gone.is_empty() {
+            return;
+        }
+        self.workers.give_back(p.proto, &gone);
+        if let Some(rest) = holders.all(p.proto) {
+            self.workers.lend(&rest);
+        }
+    }
+
+    /// Where a shared uplink is wanted and there are no listeners: sockets that have the published
+    /// ports, or none where the kernel is kept quiet about them otherwise.
+    pub(super) fn hold_published(
+        &self,
+        state: &mut State,
+        p: &Publication,
+    ) -> Result<Vec<OwnedFd>, ForwardError> {
+        let Some(nic) = &mut state.nic else {
+            return Ok(Vec::new());
+        };
+        if p.host_ip.is_none()
+            && let Some(q) = &mut nic.quiet
+            && q.set(p.proto, p.first, p.last, true).is_ok()
+        {
+            return Ok(Vec::new());
+        }
+        let held = nic.host.run(|| hold::published(p, nic.limit));
+        held.map_err(|e| ForwardError::Start(io::Error::other(e)))?
+    }
+
+    /// The kernel may speak about a withdrawn port again.
+    pub(super) fn speak_again(&self, state: &mut State, p: &Publication) {
+        if let Some(q) = state.nic.as_mut().and_then(|n| n.quiet.as_mut())
+            && let Err(e) = q.set(p.proto, p.first, p.last, false)
+        {
+            tracing::error!("the kernel stays quiet about {p}: {e}");
+        }
+        if let Err(e) = keep_quiet(state) {
+            tracing::error!("{e}");
         }
     }
 
@@ -408,6 +473,46 @@ impl Shared {
             self.workers.neighbour_outside(n.ip, n.mac, n.permanent);
         }
     }
+}
+
+/// No interface has this number.
+const NOWHERE: u32 = i32::MAX.cast_unsigned();
+
+/// Keeps the kernel quiet on an interface, if it lets us.
+fn quiet(host: &Netns, index: u32) -> Option<Quiet> {
+    let made = host.run(|| Quiet::new(index, host));
+    match made {
+        Ok(Ok(q)) => Some(q),
+        Ok(Err(e)) => {
+            tracing::debug!("no sk_lookup: {e}; each port needs a socket");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// All ports without a socket, after the interface changed.
+fn keep_quiet(state: &mut State) -> Result<(), String> {
+    let Some(nic) = &mut state.nic else {
+        return Ok(());
+    };
+    let Some(q) = &mut nic.quiet else {
+        return Ok(());
+    };
+    let published = state.published.values();
+    let without = published.filter(|p| p.relay.is_none() && p.held.is_empty());
+    let mut ports: Vec<(Proto, u16, u16)> = without
+        .map(|p| &p.publication)
+        .map(|p| (p.proto, p.first, p.last))
+        .collect();
+    for proto in [Proto::TCP, Proto::UDP] {
+        let bare = nic.holders.iter().flat_map(|h| h.bare(proto));
+        ports.extend(bare.map(|p| (proto, p, p)));
+    }
+    let done = ports
+        .into_iter()
+        .try_for_each(|(proto, a, b)| q.set(proto, a, b, true));
+    done.map_err(|e| format!("cannot keep the kernel quiet about our ports: {e}"))
 }
 
 fn look(mut nl: Real) -> Result<View, String> {

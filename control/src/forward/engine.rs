@@ -1,6 +1,6 @@
 //! The event loop of the relay: one thread, edge-triggered, nothing done that isn't asked for.
 
-mod publish;
+pub(crate) mod publish;
 
 use super::pipes::Pool;
 use super::slab::{Key, Slab};

@@ -27,6 +27,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use engine::publish::refusal;
 pub use stats::RelayReport;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -117,6 +118,21 @@ pub enum ForwardError {
          descriptors are open (ulimit -n); publish fewer ports or turn --localhost off"
     )]
     Descriptors {
+        /// What was to be published.
+        publication: Publication,
+        /// Sockets that it needs.
+        need: usize,
+        /// Descriptors that are open now.
+        open: usize,
+        /// The limit of this process.
+        limit: usize,
+    },
+    /// The same where no program of the host is to be heard.
+    #[error(
+        "{publication}: {need} ports need a socket each in the host's kernel, but {open} of at \
+         most {limit} descriptors are open (ulimit -n); publish fewer ports"
+    )]
+    Holders {
         /// What was to be published.
         publication: Publication,
         /// Sockets that it needs.

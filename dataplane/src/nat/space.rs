@@ -114,7 +114,10 @@ impl Space {
 
     fn resume(&self, port: u16, inside: Endpoint) -> bool {
         let had_it = |o: &AtomicU64| o.load(SeqCst) == pack(inside);
-        self.rest_ms > 0 && self.cells(port).1.is_some_and(had_it) && self.rest().take(port)
+        self.rest_ms > 0
+            && !self.lent.hosts.contains(port)
+            && self.cells(port).1.is_some_and(had_it)
+            && self.rest().take(port)
     }
 
     fn settle(&self, port: u16, inside: Endpoint) {
@@ -135,7 +138,8 @@ impl Space {
     ) -> Option<u16> {
         let port = {
             let mut rest = self.rest();
-            let fits = |p: u16| (range.0..=range.1).contains(&p) && !published.contains(p);
+            let ours = |p: u16| !published.contains(p) && !self.lent.hosts.contains(p);
+            let fits = |p: u16| (range.0..=range.1).contains(&p) && ours(p);
             let port = rest
                 .oldest(|p| fits(p) && (parity == Parity::Any || parity == Parity::of(p)))
                 .or_else(|| rest.oldest(fits))?;
@@ -242,12 +246,12 @@ impl Space {
         shared.then_some(((span >> 16) as u16, span as u16))
     }
 
-    /// Whether three of four lent ports are taken: said once until more are lent.
+    /// Whether half of the lent ports are taken: said once until more are lent.
     pub(super) fn is_short(&self) -> bool {
         let l = &self.lent;
         l.shared.load(SeqCst)
             && !l.asked.load(SeqCst)
-            && l.busy.load(SeqCst) * 4 >= l.ports.load(SeqCst) * 3
+            && l.busy.load(SeqCst) * 2 >= l.ports.load(SeqCst)
             && !l.asked.swap(true, SeqCst)
     }
 

@@ -110,7 +110,7 @@ fn check(p: &Publication, gateway: Ipv4Addr) -> Result<(), ForwardError> {
 }
 
 /// The sentence for a bind that failed.
-fn refusal(addr: SocketAddrV4, proto: Proto, e: io::Error) -> ForwardError {
+pub(crate) fn refusal(addr: SocketAddrV4, proto: Proto, e: io::Error) -> ForwardError {
     let proto = proto.name();
     match e.kind() {
         io::ErrorKind::AddrInUse => ForwardError::InUse { addr, proto },

@@ -5,9 +5,14 @@
 //! no program asks for by number go first: those above the range from which the kernel takes
 //! ports of its own choice (`ip_local_port_range`), then those below it from the top down, and
 //! that range itself last. The filter is on the socket before the port is.
+//!
+//! Beyond half of the descriptors a port can be *bare*: without a socket, where the kernel can be
+//! kept quiet about it by other means (`dataplane::port::sys::lookup`). Then nothing but its place
+//! outside of the kernel's own range keeps it from other programs.
 
-use crate::forward::limits;
+use crate::forward::{ForwardError, limits, refusal};
 use dataplane::base::Proto;
+use dataplane::nat::Publication;
 use dataplane::port::filter::nothing;
 use dataplane::port::sys::filter;
 use rustix::io::Errno;
@@ -17,7 +22,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 /// Ports of each protocol that are held at first.
-pub const FIRST: usize = 256;
+pub const FIRST: usize = 512;
 /// Identifiers of echo requests. Nobody can be asked who uses which: a ping by a raw socket takes
 /// what it likes, mostly its process id or a random number. So the last eighth, less those of ping
 /// sockets, which the kernel lists.
@@ -32,7 +37,8 @@ const RESERVE: usize = 512;
 struct Held {
     proto: Proto,
     kind: SocketType,
-    sockets: Vec<(u16, OwnedFd)>,
+    /// Ports with their sockets; a bare one has none.
+    sockets: Vec<(u16, Option<OwnedFd>)>,
     /// Ports not tried yet, best first.
     rest: VecDeque<u16>,
 }
@@ -44,6 +50,8 @@ pub struct Block {
     pub proto: Proto,
     /// The ports that are new.
     pub new: Vec<u16>,
+    /// Those of them that have no socket.
+    pub bare: Vec<u16>,
     /// How many are held in all.
     pub in_all: u32,
     /// First and last of all.
@@ -54,12 +62,15 @@ pub struct Block {
 #[derive(Debug)]
 pub struct Holders {
     ip: Ipv4Addr,
+    /// The kernel's own range.
+    local: (u16, u16),
     each: [Held; 2],
 }
 
 impl Holders {
-    /// None held yet on `ip`; `order` is the order in which ports are taken.
-    pub fn new(ip: Ipv4Addr, order: &[u16]) -> Holders {
+    /// None held yet on `ip`; `order` is the order in which ports are taken, `local` the kernel's
+    /// own range.
+    pub fn new(ip: Ipv4Addr, (order, local): (&[u16], (u16, u16))) -> Holders {
         let held = |proto, kind| Held {
             proto,
             kind,
@@ -68,6 +79,7 @@ impl Holders {
         };
         Holders {
             ip,
+            local,
             each: [
                 held(Proto::TCP, SocketType::STREAM),
                 held(Proto::UDP, SocketType::DGRAM),
@@ -87,18 +99,22 @@ impl Holders {
     }
 
     /// Holds up to `want` more ports of a protocol, of those that nobody has. Fewer, or none, when
-    /// half of the descriptors are in use or no port is left. The calling thread is in the host's
-    /// namespace.
-    pub fn grow(&mut self, proto: Proto, want: usize, limit: usize) -> Option<Block> {
+    /// no port is left, or half of the `limit` of descriptors is in use and ports may not be `bare`
+    /// then. The calling thread is in the host's namespace.
+    pub fn grow(&mut self, proto: Proto, want: usize, limit: usize, bare: bool) -> Option<Block> {
         let room = (limit / 2).saturating_sub(limits::open_now() + RESERVE);
+        let local = self.local.0..=self.local.1;
         let held = self.each.iter_mut().find(|h| h.proto == proto)?;
         let before = held.sockets.len();
-        while held.sockets.len() - before < want.min(room) {
-            let Some(port) = held.rest.pop_front() else {
+        while held.sockets.len() - before < want {
+            let with_socket = held.sockets.len() - before < room;
+            let next = held.rest.front().copied();
+            let Some(port) = next.filter(|p| with_socket || bare && !local.contains(p)) else {
                 break;
             };
+            held.rest.pop_front();
             match hold(held.kind, SocketAddrV4::new(self.ip, port)) {
-                Ok(fd) => held.sockets.push((port, fd)),
+                Ok(fd) => held.sockets.push((port, with_socket.then_some(fd))),
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
                     held.rest.push_front(port);
                     break;
@@ -107,15 +123,34 @@ impl Holders {
                 Err(_) => {}
             }
         }
-        let new: Vec<u16> = held.sockets.iter().skip(before).map(|(p, _)| *p).collect();
+        let added = || held.sockets.iter().skip(before);
+        let new: Vec<u16> = added().map(|(p, _)| *p).collect();
+        let bare = added().filter(|(_, fd)| fd.is_none());
+        let bare = bare.map(|(p, _)| *p).collect();
         let ports = || held.sockets.iter().map(|(p, _)| *p);
         let span = (ports().min()?, ports().max()?);
         (!new.is_empty()).then_some(Block {
             proto,
             in_all: u32::try_from(held.sockets.len()).unwrap_or(u32::MAX),
             new,
+            bare,
             span,
         })
+    }
+
+    /// Lets go of the ports of a range, which get another owner. Gives those that were held.
+    pub fn release(&mut self, proto: Proto, first: u16, last: u16) -> Vec<u16> {
+        let mut gone = Vec::new();
+        for held in self.each.iter_mut().filter(|h| h.proto == proto) {
+            held.sockets.retain(|(port, _)| {
+                let goes = (first..=last).contains(port);
+                if goes {
+                    gone.push(*port);
+                }
+                !goes
+            });
+        }
+        gone
     }
 
     /// Holds the same ports on another address, in place of this one. Gives those that can't be
@@ -124,9 +159,9 @@ impl Holders {
         self.ip = ip;
         let moved = self.each.iter_mut().map(|held| {
             let mut lost = Vec::new();
-            for (port, _) in std::mem::take(&mut held.sockets) {
+            for (port, was) in std::mem::take(&mut held.sockets) {
                 match hold(held.kind, SocketAddrV4::new(ip, port)) {
-                    Ok(fd) => held.sockets.push((port, fd)),
+                    Ok(fd) => held.sockets.push((port, was.and(Some(fd)))),
                     Err(_) => lost.push(port),
                 }
             }
@@ -141,9 +176,17 @@ impl Holders {
         Some(Block {
             proto,
             new: Vec::new(),
+            bare: Vec::new(),
             in_all: u32::try_from(self.count(proto)).unwrap_or(u32::MAX),
             span: (first, last),
         })
+    }
+
+    /// The ports of a protocol that are held without a socket.
+    pub fn bare(&self, proto: Proto) -> impl Iterator<Item = u16> + '_ {
+        let held = self.each.iter().filter(move |h| h.proto == proto);
+        let all = held.flat_map(|h| &h.sockets);
+        all.filter(|(_, fd)| fd.is_none()).map(|(port, _)| *port)
     }
 
     /// How many of a protocol are held.
@@ -151,6 +194,33 @@ impl Holders {
         let held = self.each.iter().find(|h| h.proto == proto);
         held.map_or(0, |h| h.sockets.len())
     }
+}
+
+/// Holds the ports of a publication that no listener has, on its HOST_IP or all addresses.
+///
+/// # Errors
+/// The first port that can't be had, or too few descriptors; none is held then.
+pub fn published(p: &Publication, limit: usize) -> Result<Vec<OwnedFd>, ForwardError> {
+    let need = usize::from(p.last - p.first) + 1;
+    let open = limits::open_now();
+    if open + need + limits::RESERVE > limit {
+        return Err(ForwardError::Holders {
+            publication: *p,
+            need,
+            open,
+            limit,
+        });
+    }
+    let kind = match p.proto {
+        Proto::UDP => SocketType::DGRAM,
+        _ => SocketType::STREAM,
+    };
+    let ip = p.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let at = |port| SocketAddrV4::new(ip, port);
+    let ports = p.first..=p.last;
+    ports
+        .map(|port| hold(kind, at(port)).map_err(|e| refusal(at(port), p.proto, e.into())))
+        .collect()
 }
 
 /// A socket that has the port and hears nothing.
@@ -176,8 +246,8 @@ pub fn order(local: (u16, u16), reserved: &[(u16, u16)]) -> Vec<u16> {
     above.chain(below).chain(inside).filter(free).collect()
 }
 
-/// The order on the host that the calling thread is in.
-pub fn order_here() -> Vec<u16> {
+/// The order on the host that the calling thread is in, and its kernel's own range.
+pub fn order_here() -> (Vec<u16>, (u16, u16)) {
     let read = |name| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
     let local = read("ip_local_port_range").unwrap_or_default();
     let mut words = local.split_ascii_whitespace().map(str::parse::<u16>);
@@ -185,10 +255,8 @@ pub fn order_here() -> Vec<u16> {
         (Some(Ok(first)), Some(Ok(last))) if first <= last => (first, last),
         _ => (32_768, 60_999),
     };
-    order(
-        local,
-        &ranges(&read("ip_local_reserved_ports").unwrap_or_default()),
-    )
+    let reserved = ranges(&read("ip_local_reserved_ports").unwrap_or_default());
+    (order(local, &reserved), local)
 }
 
 /// A list like `8080,9000-9010`.
@@ -252,8 +320,8 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         // Another test may have one of the others by chance.
         let order: Vec<u16> = std::iter::once(port).chain(41_000..41_020).collect();
-        let mut h = Holders::new(ip, &order);
-        let block = h.grow(Proto::TCP, 4, usize::MAX / 4).unwrap();
+        let mut h = Holders::new(ip, (&order, (1, 2)));
+        let block = h.grow(Proto::TCP, 4, usize::MAX / 4, false).unwrap();
         assert_eq!((block.new.len(), block.in_all), (4, 4));
         assert!(!block.new.contains(&port), "in use by another");
         assert!(
@@ -275,12 +343,18 @@ mod tests {
             std::io::ErrorKind::TimedOut,
             "neither answered nor reset"
         );
-        assert_eq!(h.grow(Proto::TCP, 4, 0), None, "no descriptor left");
+        assert_eq!(h.grow(Proto::TCP, 4, 0, false), None, "no descriptor left");
+        let bare = h.grow(Proto::TCP, 4, 0, true).unwrap();
+        assert_eq!((bare.bare.len(), bare.in_all), (4, 8));
+        assert_eq!(h.bare(Proto::TCP).collect::<Vec<_>>(), bare.bare);
+        std::net::TcpListener::bind((ip, bare.bare[0])).expect("nothing has it");
+        let all = h.grow(Proto::TCP, 100, usize::MAX / 4, false).unwrap();
+        assert_eq!(all.in_all as usize, h.count(Proto::TCP));
         assert_eq!(
-            h.grow(Proto::TCP, 100, usize::MAX / 4).unwrap().in_all,
-            h.count(Proto::TCP) as u32
+            h.grow(Proto::TCP, 1, usize::MAX / 4, true),
+            None,
+            "no port left"
         );
-        assert_eq!(h.grow(Proto::TCP, 1, usize::MAX / 4), None, "no port left");
         assert_eq!(h.count(Proto::UDP), 0);
     }
 }

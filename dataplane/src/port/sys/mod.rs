@@ -3,6 +3,7 @@
 
 pub mod filter;
 mod ioctl;
+pub mod lookup;
 pub mod packet;
 pub mod tap;
 pub mod tap_plain;

@@ -97,8 +97,8 @@ impl Filter {
     /// # Errors
     /// What the kernel says.
     pub fn set(&self, program: &[Insn]) -> io::Result<()> {
-        let open = self.0.iter().filter_map(Weak::upgrade);
-        open.map(|fd| filter::attach(&*fd, program)).collect()
+        let mut open = self.0.iter().filter_map(Weak::upgrade);
+        open.try_for_each(|fd| filter::attach(&*fd, program))
     }
 }
 

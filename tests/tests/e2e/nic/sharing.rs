@@ -7,7 +7,7 @@ use switchd_tests::lab::ping;
 use switchd_tests::lab::tcp::exchange;
 use switchd_tests::lab::udp::{Echo, echoes};
 use switchd_tests::lab::world::{C1, C2, GATEWAY, at};
-use switchd_tests::scenario;
+use switchd_tests::{scenario, scenario_as_ordinary_user};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -118,6 +118,7 @@ fn everything(args: &[&str]) {
 
 scenario!(no_other_flag, || everything(&[]));
 scenario!(two_workers, || everything(&["--workers=2", "--uplink=nic"]));
+scenario_as_ordinary_user!(as_root_of_a_user_namespace, || everything(&[]));
 scenario!(plain_taps, || everything(&[
     "--offload=off",
     "--uplink=nic:nic0"
