@@ -99,10 +99,10 @@ fn a_container_reaches_the_host_by_its_own_address() {
 #[test]
 fn masquerade_has_only_the_ports_that_are_lent() {
     let mut lab = shared_lab();
-    let web = lab.web.clone();
+    let (web, db) = (lab.web.clone(), lab.db.clone());
     for (n, port) in (1..=200u16).zip([7, 123, 5353, 61_050, 40_000].iter().cycle()) {
-        let t = udp_tuple(WEB, port + n * 5, FAR, 53);
-        lab.route(&web, &t, &udp(&t, b"x"));
+        let t = udp_tuple(DB, port + n * 5, FAR, 53);
+        lab.route(&db, &t, &udp(&t, b"x"));
         let out = lab.got(&lab.up);
         lab.clear();
         let Some(seen) = out.first() else {
@@ -124,19 +124,19 @@ fn masquerade_has_only_the_ports_that_are_lent() {
         (Some(Proto::UDP), None)
     );
     external.lend(Proto::UDP, &[2_000], 101, (2_000, *LENT.end()));
-    let t = udp_tuple(WEB, 9, FAR, 53);
-    lab.route(&web, &t, &udp(&t, b"x"));
+    let t = udp_tuple(DB, 9, FAR, 53);
+    lab.route(&db, &t, &udp(&t, b"x"));
     assert_eq!(lab.only(&lab.up).tuple().sport, 2_000);
     // One that the host wants back stays with its user, and goes to no other.
     lab.sw.switch().external.give_back(Proto::UDP, &[2_000]);
-    lab.route(&web, &t, &udp(&t, b"x"));
+    lab.route(&db, &t, &udp(&t, b"x"));
     assert_eq!(lab.only(&lab.up).tuple().sport, 2_000);
     lab.wait(Duration::from_secs(600));
     lab.learn_outside();
     lab.clear();
     for port in 1..=100 {
-        let t = udp_tuple(WEB, 20_000 + port, FAR, 53);
-        lab.route(&web, &t, &udp(&t, b"x"));
+        let t = udp_tuple(DB, 20_000 + port, FAR, 53);
+        lab.route(&db, &t, &udp(&t, b"x"));
         assert_ne!(lab.only(&lab.up).tuple().sport, 2_000);
     }
     // The container that is published by a port keeps it.

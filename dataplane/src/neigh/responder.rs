@@ -176,7 +176,7 @@ fn from_uplink(cfg: &Config, uplink: &UplinkConfig, p: &Parsed, arp: &Arp) -> De
     if p.dst != uplink.mac && !p.dst.is_broadcast() {
         return Err(Reason::NotForUs);
     }
-    if arp.spa == uplink.ip || cfg.in_subnet(arp.spa) {
+    if cfg.is_external(arp.spa) || cfg.in_subnet(arp.spa) {
         return Err(Reason::ArpSpoof);
     }
     let near = match &cfg.host {
@@ -190,7 +190,7 @@ fn from_uplink(cfg: &Config, uplink: &UplinkConfig, p: &Parsed, arp: &Arp) -> De
         }
     };
     let neighbour = !arp.spa.is_unspecified() && near;
-    let to_us = arp.tpa == uplink.ip;
+    let to_us = cfg.is_external(arp.tpa);
     let teach = match (neighbour, to_us) {
         (false, _) => Teach::Nothing,
         (true, true) => Teach::Create,
