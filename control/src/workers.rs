@@ -1,13 +1,15 @@
 //! The only file that commands the dataplane: what the plan says, in the dataplane's words.
 
 use crate::attach::Attached;
-use crate::plan::Plan;
+use crate::plan::{Plan, UplinkSpec};
+use crate::uplink::nic::hold::Block;
 use crossbeam_channel::Receiver;
-use dataplane::base::{Instant, Mac, PortId, Role, RuleId};
+use dataplane::base::{HostNet, Instant, Mac, PortId, Proto, Role, RuleId};
 use dataplane::conntrack::ConnReport;
 use dataplane::l2::FdbReport;
 use dataplane::nat::{NatReport, Publication, PublishError};
 use dataplane::neigh::NeighReport;
+use dataplane::port::PortQueue;
 use dataplane::slow::{Config, PortSpec, UplinkConfig};
 pub use dataplane::worker::Tables;
 use dataplane::worker::{AddPortError, Event, Pace, PortReport, Runtime, WhileBusy};
@@ -54,7 +56,11 @@ impl Workers {
             spin: plan.spin,
             while_busy,
         };
+        let shared = config.host.is_some();
         let runtime = Runtime::start(config, plan.workers, &pace, clock)?;
+        if shared {
+            runtime.switch().external.share_with_host();
+        }
         Ok(Workers { runtime })
     }
 
@@ -68,6 +74,18 @@ impl Workers {
     /// # Errors
     /// No room, or a MAC in use. The interface is gone then.
     pub fn add(&self, far: Far, attached: Attached) -> Result<PortId, AddPortError> {
+        self.add_queues(far, attached.queues)
+    }
+
+    /// Connects an interface by its queues, one for each worker.
+    ///
+    /// # Errors
+    /// No room, or a MAC in use.
+    pub fn add_queues(
+        &self,
+        far: Far,
+        queues: Vec<Box<dyn PortQueue>>,
+    ) -> Result<PortId, AddPortError> {
         let spec = PortSpec {
             name: far.name,
             role: far.role,
@@ -75,12 +93,33 @@ impl Workers {
             ip: Some(far.ip),
             mtu: far.mtu,
         };
-        self.runtime.add_port(spec, attached.queues)
+        self.runtime.add_port(spec, queues)
     }
 
     /// Disconnects an interface, which takes it away. False when there is no such port.
     pub fn remove(&self, id: PortId) -> bool {
         self.runtime.remove_port(id)
+    }
+
+    /// Changes the outside, and what is known of the host whose interface it shares.
+    pub fn set_uplink(&self, leg: Option<UplinkConfig>, host: HostNet) {
+        self.runtime.set_uplink(leg, Some(Arc::new(host)));
+    }
+
+    /// Gives masquerade ports that the host lends.
+    pub fn lend(&self, block: &Block) {
+        let external = &self.runtime.switch().external;
+        external.lend(block.proto, &block.new, block.in_all, block.span);
+    }
+
+    /// Takes ports from masquerade that the host wants back.
+    pub fn give_back(&self, proto: Proto, ports: &[u16]) {
+        self.runtime.switch().external.give_back(proto, ports);
+    }
+
+    /// Tells of a neighbour outside that the host knows.
+    pub fn neighbour_outside(&self, ip: Ipv4Addr, mac: Mac, permanent: bool) {
+        self.runtime.neighbour_outside(ip, mac, permanent);
     }
 
     /// Publishes a port.
@@ -154,7 +193,8 @@ pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
         gateway: n.gateway,
         gateway_mac: n.gateway_mac(),
         mtu: n.mtu,
-        uplink: plan.uplink.as_ref().map(|u| UplinkConfig {
+        host: matches!(plan.uplink, UplinkSpec::Nic(_)).then(Arc::default),
+        uplink: plan.uplink.tap().map(|u| UplinkConfig {
             ip: u.ip.addr(),
             prefix: u.ip.prefix_len(),
             mac: Mac::from_ip(u.ip.addr()),

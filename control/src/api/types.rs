@@ -72,13 +72,14 @@ pub struct HostNetns {
 /// The outside.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
 pub struct Uplink {
-    /// The namespace.
+    /// The namespace; empty for the one that the daemon was started in.
     pub netns: String,
     /// The interface in there.
     pub interface: String,
     /// The switch's external address, with prefix length.
     pub ip: String,
-    /// The address of the interface in there, with prefix length.
+    /// The address of the interface in there, with prefix length; of an interface that is shared
+    /// with the host the router of its default route, or nothing.
     pub peer: String,
 }
 

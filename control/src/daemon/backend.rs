@@ -16,9 +16,16 @@ impl Backend for Shared {
     fn status(&self) -> Status {
         let plan = &self.plan;
         let n = &plan.network;
-        let (ports, publications) = {
+        let (ports, publications, uplink) = {
             let state = self.state();
-            (state.ports.len(), state.published.len())
+            let shared = state.nic.as_ref().and_then(|nic| nic.shown(plan));
+            let tap = plan.uplink.tap().map(|u| Uplink {
+                netns: u.netns.to_string(),
+                interface: u.ifname.to_string(),
+                ip: u.ip.to_string(),
+                peer: u.peer.to_string(),
+            });
+            (state.ports.len(), state.published.len(), tap.or(shared))
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,12 +46,7 @@ impl Backend for Shared {
                 dev: self.host.dev,
                 ino: self.host.ino,
             },
-            uplink: plan.uplink.as_ref().map(|u| Uplink {
-                netns: u.netns.to_string(),
-                interface: u.ifname.to_string(),
-                ip: u.ip.to_string(),
-                peer: u.peer.to_string(),
-            }),
+            uplink,
             localhost: plan.localhost,
             ports,
             publications,

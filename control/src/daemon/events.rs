@@ -59,6 +59,7 @@ impl Shared {
     fn heard(&self, state: &mut State, event: Event) {
         match event {
             Event::PortGone(id) => self.gone(state, id),
+            Event::PortsShort(proto) => self.hold_more(state, proto),
             Event::Panicked(id, frame) => {
                 let name = state
                     .ports

@@ -2,6 +2,7 @@
 //!
 //! - `start`: from a plan to a running switch, or nothing;
 //! - `ports` and `published`: attach, detach, publish, withdraw;
+//! - `nic`: the host's own interface as uplink, followed as it changes;
 //! - `backend`: what the control API answers;
 //! - `events`: what the workers report.
 //!
@@ -11,6 +12,7 @@
 
 mod backend;
 mod events;
+mod nic;
 mod ports;
 mod published;
 mod quarantine;
@@ -26,9 +28,10 @@ use crate::workers::Workers;
 use dataplane::base::{Mac, PortId, Role, RuleId};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// A running switch with its control socket. Dropped or stopped, it leaves nothing behind.
@@ -92,7 +95,8 @@ pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
 
 /// What the API's calls and the workers' events share.
 struct Shared {
-    // Dropped in this order: the host's listeners, then the interfaces.
+    // Dropped in this order: who follows the host, its listeners, then the interfaces.
+    follow: OnceLock<nic::Follow>,
     relay: Option<Relay>,
     workers: Workers,
     plan: Plan,
@@ -108,6 +112,8 @@ struct State {
     ports: BTreeMap<PortId, Attachment>,
     addresses: Addresses,
     published: BTreeMap<RuleId, Published>,
+    /// The host's interface as uplink, where that is asked for.
+    nic: Option<nic::Nic>,
 }
 
 /// The interface behind a port.
@@ -127,16 +133,19 @@ impl Attachment {
     fn name(&self) -> String {
         match self.role {
             Role::Host => self.interface.clone(),
+            Role::Uplink if self.netns.is_empty() => self.interface.clone(),
             Role::Access | Role::Uplink => format!("{}@{}", self.interface, self.netns),
         }
     }
 }
 
 /// What the host's side of a published port is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Published {
     publication: dataplane::nat::Publication,
     relay: Option<RelayId>,
+    /// Without the relay: what keeps the host's kernel quiet about it, if it needs sockets.
+    held: Vec<OwnedFd>,
 }
 
 impl Shared {

@@ -31,35 +31,33 @@ impl Shared {
         undo.done("publish", || {
             self.workers.unpublish(id);
         });
+        self.yield_ports(&mut state, &p);
         let relay = self.listen(&p)?;
+        let held = match relay {
+            Some(_) => Vec::new(),
+            None => self.hold_published(&mut state, &p).map_err(refused)?,
+        };
         undo.keep();
         let published = Published {
             publication: p,
             relay,
+            held,
         };
         state.published.insert(id, published);
+        self.show_what_is_ours(&state);
         Ok(id)
     }
 
     /// Has the host listen, unless it is told not to or the address is the uplink's own.
     fn listen(&self, p: &Publication) -> Result<Option<RelayId>, ApiError> {
-        let external = self.plan.uplink.as_ref().map(|u| u.ip.addr());
+        let external = self.plan.uplink.tap().map(|u| u.ip.addr());
         let Some(relay) = &self.relay else {
             return Ok(None);
         };
         if p.host_ip.is_some() && p.host_ip == external {
             return Ok(None);
         }
-        relay.publish(p).map(Some).map_err(|e| match e {
-            ForwardError::InUse { .. } => {
-                ApiError::conflict(format!("{e}: stop that one, or publish another host port"))
-            }
-            ForwardError::NoAddress { .. } => {
-                ApiError::conflict(format!("{e}: give one of its addresses, or none for all"))
-            }
-            ForwardError::Unfit(_) | ForwardError::HostAddress(_) => ApiError::bad(e),
-            _ => ApiError::refused(e),
-        })
+        relay.publish(p).map(Some).map_err(refused)
     }
 
     /// Withdraws by id or by words.
@@ -68,10 +66,15 @@ impl Shared {
         let id = find(&state, words)?;
         let shown = self.shown(&state, id);
         let was = state.published.remove(&id);
+        let gone = was.as_ref().map(|p| p.publication);
         if let (Some(relay), Some(Published { relay: Some(r), .. })) = (&self.relay, was) {
             relay.unpublish(r);
         }
         self.workers.unpublish(id);
+        if let Some(p) = &gone {
+            self.speak_again(&mut state, p);
+        }
+        self.show_what_is_ours(&state);
         let shown = shown.ok_or_else(|| ApiError::unknown("the publication is gone"))?;
         tracing::info!("withdrew {}", shown.spec);
         Ok(shown)
@@ -95,6 +98,20 @@ impl Shared {
         let rules = self.workers.rules().rules;
         let rule = rules.iter().find(|r| r.id == id)?;
         Some(report::publication(rule, listens(state, rule)))
+    }
+}
+
+/// A port of the host that can't be had.
+fn refused(e: ForwardError) -> ApiError {
+    match e {
+        ForwardError::InUse { .. } => {
+            ApiError::conflict(format!("{e}: stop that one, or publish another host port"))
+        }
+        ForwardError::NoAddress { .. } => {
+            ApiError::conflict(format!("{e}: give one of its addresses, or none for all"))
+        }
+        ForwardError::Unfit(_) | ForwardError::HostAddress(_) => ApiError::bad(e),
+        _ => ApiError::refused(e),
     }
 }
 

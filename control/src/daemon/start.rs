@@ -1,6 +1,6 @@
 //! From a plan to a running switch.
 
-use super::{Attachment, Daemon, Shared, State, events};
+use super::{Attachment, Daemon, Shared, State, events, nic};
 use crate::api::{ApiError, ControlSocket, Kind, Server};
 use crate::attach::{self, Spec, TXQLEN};
 use crate::awake;
@@ -8,13 +8,13 @@ use crate::forward::{Relay, RelayConfig};
 use crate::netlink::Real;
 use crate::netns::Netns;
 use crate::plan::spec::scalar::Offload;
-use crate::plan::{Addresses, Failure, Plan, UplinkTap};
+use crate::plan::{Addresses, Failure, Plan, UplinkSpec, UplinkTap};
 use crate::workers::{Far, Workers};
 use dataplane::base::{Mac, Role};
 use dataplane::port::sys::tap;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 impl From<ApiError> for Failure {
@@ -51,6 +51,7 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
     let relay = relay(&plan, &host)?;
     let shared = Arc::new(Shared {
+        follow: OnceLock::new(),
         relay,
         workers,
         offload,
@@ -60,20 +61,22 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             ports: BTreeMap::new(),
             addresses: Addresses::new(&plan.network),
             published: BTreeMap::new(),
+            nic: None,
         }),
         plan,
     });
     host_port(&shared, &host)?;
-    // Not longer than needed: an open namespace can't end.
-    drop(host);
     match &shared.plan.uplink {
-        Some(u) => uplink_port(&shared, u)?,
-        None => notes.push(
+        UplinkSpec::Tap(u) => uplink_port(&shared, u)?,
+        UplinkSpec::Nic(u) => shared.share_nic(u, &host, &mut notes)?,
+        UplinkSpec::None => notes.push(
             "no uplink: containers reach each other and the host, and nothing reaches or comes \
              from outside"
                 .to_owned(),
         ),
     }
+    // Not longer than needed: an open namespace can't end.
+    drop(host);
     for a in shared.plan.attach.clone() {
         shared
             .attach_planned(&a)
@@ -84,6 +87,7 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             .publish_parsed(p)
             .map_err(|e| named("--ports", &p, e))?;
     }
+    nic::follow(&shared).map_err(|e| Failure::Refused(format!("cannot follow the host: {e}")))?;
     events::watch(&shared).map_err(|e| Failure::Refused(format!("cannot start a thread: {e}")))?;
     let server = Server::start(socket, shared.clone())
         .map_err(|e| Failure::Refused(format!("cannot serve the control socket: {e}")))?;

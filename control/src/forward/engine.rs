@@ -1,6 +1,6 @@
 //! The event loop of the relay: one thread, edge-triggered, nothing done that isn't asked for.
 
-mod publish;
+pub(crate) mod publish;
 
 use super::pipes::Pool;
 use super::slab::{Key, Slab};
@@ -48,6 +48,8 @@ pub(super) struct Engine {
     poll: Poll,
     inbox: Receiver<Command>,
     upstream: Upstream,
+    /// The interface that listeners ignore.
+    uplink: Option<u32>,
     stats: Arc<Stats>,
     started: Instant,
     max_connections: usize,
@@ -94,6 +96,7 @@ impl Engine {
                 gateway,
                 device: cfg.device,
             },
+            uplink: None,
             stats,
             started: Instant::now(),
             max_connections: cfg.max_connections.min(connections),
@@ -344,6 +347,9 @@ impl Engine {
                     let known = self.published.remove(&id);
                     self.unpublish(id);
                     let _ = answer.send(known);
+                }
+                Ok(Command::DeafTo(uplink, answer)) => {
+                    let _ = answer.send(self.deaf_to(uplink));
                 }
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,

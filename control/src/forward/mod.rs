@@ -27,6 +27,7 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use engine::publish::refusal;
 pub use stats::RelayReport;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
@@ -126,12 +127,30 @@ pub enum ForwardError {
         /// The limit of this process.
         limit: usize,
     },
+    /// The same where no program of the host is to be heard.
+    #[error(
+        "{publication}: {need} ports need a socket each in the host's kernel, but {open} of at \
+         most {limit} descriptors are open (ulimit -n); publish fewer ports"
+    )]
+    Holders {
+        /// What was to be published.
+        publication: Publication,
+        /// Sockets that it needs.
+        need: usize,
+        /// Descriptors that are open now.
+        open: usize,
+        /// The limit of this process.
+        limit: usize,
+    },
     /// Neither TCP nor UDP, or a range that runs backwards or past 65535.
     #[error("{0} cannot be relayed")]
     Unfit(Publication),
     /// The address behind it would be the host itself.
     #[error("{0}: the relay must not lead to an address of the host itself")]
     HostAddress(Publication),
+    /// The kernel took no filter.
+    #[error("cannot tell the relay's listeners what to ignore: {0}")]
+    Filter(#[source] io::Error),
     /// The relay's thread has ended.
     #[error("the localhost relay has stopped")]
     Stopped,
@@ -145,6 +164,7 @@ pub struct RelayId(u64);
 enum Command {
     Publish(Publication, Sender<Result<RelayId, ForwardError>>),
     Unpublish(RelayId, Sender<bool>),
+    DeafTo(Option<u32>, Sender<Result<(), ForwardError>>),
     Stop,
 }
 
@@ -219,6 +239,17 @@ impl Relay {
     pub fn unpublish(&self, id: RelayId) -> bool {
         let (tx, rx) = bounded(1);
         self.tell(Command::Unpublish(id, tx)).is_ok() && rx.recv().unwrap_or(false)
+    }
+
+    /// Has all listeners, present and to come, ignore what comes in by the interface of this
+    /// number, which the switch serves itself.
+    ///
+    /// # Errors
+    /// [`ForwardError::Filter`], [`ForwardError::Stopped`].
+    pub fn deaf_to(&self, uplink: Option<u32>) -> Result<(), ForwardError> {
+        let (tx, rx) = bounded(1);
+        self.tell(Command::DeafTo(uplink, tx))?;
+        rx.recv().map_err(|_| ForwardError::Stopped)?
     }
 
     /// What it has done so far.

@@ -1,6 +1,8 @@
 //! How the relay's sockets are made. All are non-blocking and closed on exec; the caller's
 //! thread is in the host's namespace.
 
+use dataplane::port::filter::not_from;
+use dataplane::port::sys::filter;
 use nix::sys::socket::{setsockopt, sockopt as nixopt};
 use rustix::io::Errno;
 use rustix::net::{
@@ -26,10 +28,21 @@ fn from_nix(e: nix::errno::Errno) -> Errno {
     Errno::from_raw_os_error(e as i32)
 }
 
+/// Has a listener ignore what comes in by this interface, which the switch serves: the kernel
+/// neither answers nor resets it then. `None`: it hears all.
+pub(super) fn deaf_to(fd: &OwnedFd, uplink: Option<u32>) -> Result<(), Errno> {
+    let done = match uplink {
+        Some(index) => filter::attach(fd, &not_from(index)),
+        None => filter::detach(fd),
+    };
+    done.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+}
+
 /// A listening TCP socket. `SO_REUSEADDR` only spares it the wait for old connections
 /// (TIME_WAIT); a second listener is still refused.
-pub(super) fn tcp_listener(addr: SocketAddrV4) -> Result<OwnedFd, Errno> {
+pub(super) fn tcp_listener(addr: SocketAddrV4, uplink: Option<u32>) -> Result<OwnedFd, Errno> {
     let fd = open(SocketType::STREAM)?;
+    deaf_to(&fd, uplink)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
     bind(&fd, &addr)?;
     listen(&fd, BACKLOG)?;
@@ -37,8 +50,9 @@ pub(super) fn tcp_listener(addr: SocketAddrV4) -> Result<OwnedFd, Errno> {
 }
 
 /// A bound UDP socket that reports the address each datagram was sent to (ip(7), `IP_PKTINFO`).
-pub(super) fn udp_listener(addr: SocketAddrV4) -> Result<OwnedFd, Errno> {
+pub(super) fn udp_listener(addr: SocketAddrV4, uplink: Option<u32>) -> Result<OwnedFd, Errno> {
     let fd = open(SocketType::DGRAM)?;
+    deaf_to(&fd, uplink)?;
     setsockopt(&fd, nixopt::Ipv4PacketInfo, &true).map_err(from_nix)?;
     bind(&fd, &addr)?;
     Ok(fd)

@@ -120,6 +120,17 @@ impl Udp {
         made.map(|_| ())
     }
 
+    /// Does something to the socket of each port, up to the first that refuses.
+    pub fn each_port<E>(
+        &mut self,
+        mut act: impl FnMut(&OwnedFd) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for key in self.ports.keys_where(|_| true) {
+            self.ports.get_mut(key).map_or(Ok(()), |p| act(&p.fd))?;
+        }
+        Ok(())
+    }
+
     /// Closes the ports and sessions of one publication.
     pub fn remove(&mut self, owner: RelayId, stats: &Stats) {
         for key in self.ports.keys_where(|p| p.owner == owner) {

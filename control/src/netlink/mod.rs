@@ -10,8 +10,10 @@ mod message;
 mod real;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use real::Real;
+pub use watch::{HostRoute, Neighbour, News, Watch};
 
 use dataplane::base::Mac;
 use std::io;

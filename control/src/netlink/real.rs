@@ -114,7 +114,7 @@ impl Real {
         }
     }
 
-    fn dump(&mut self, message: Message, what: &'static str) -> Result<Vec<Message>> {
+    pub(super) fn dump(&mut self, message: Message, what: &'static str) -> Result<Vec<Message>> {
         self.request(message, NLM_F_DUMP, &|| what.to_owned())
     }
 
@@ -131,7 +131,7 @@ impl Real {
 }
 
 /// The first message of a datagram and what follows it (netlink(7): aligned to 4 bytes).
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     let message = bytes.get(..len).filter(|m| m.len() >= 16)?;
     let after = bytes.get(len.next_multiple_of(4)..).unwrap_or(&[]);

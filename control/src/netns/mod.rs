@@ -158,6 +158,19 @@ impl Netns {
         Ok(Netns { file, id, label })
     }
 
+    /// The same namespace, held once more.
+    ///
+    /// # Errors
+    /// No descriptor left.
+    pub fn try_clone(&self) -> Result<Netns, NetnsError> {
+        let file = self.file.try_clone();
+        Ok(Netns {
+            file: file.map_err(|e| failed("holding a network namespace", e))?,
+            id: self.id,
+            label: self.label.clone(),
+        })
+    }
+
     /// Which one it is.
     pub fn id(&self) -> NetnsId {
         self.id

@@ -10,7 +10,7 @@ pub mod validate;
 
 pub use addresses::Addresses;
 pub use failure::Failure;
-pub use spec::{AttachSpec, IfName, NetnsRef, UplinkSpec, UplinkTap};
+pub use spec::{AttachSpec, IfName, NetnsRef, UplinkNic, UplinkSpec, UplinkTap};
 pub use undo::Undo;
 
 use crate::log::LogSpec;
@@ -74,7 +74,7 @@ pub struct Plan {
     /// The namespace that plays the host; `None`: the one that the daemon was started in.
     pub host_netns: Option<NetnsRef>,
     /// The outside world, if there is one.
-    pub uplink: Option<UplinkTap>,
+    pub uplink: UplinkSpec,
     /// Whether published ports listen on the host as well.
     pub localhost: bool,
     /// Namespaces to attach at start, in order.

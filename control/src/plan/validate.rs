@@ -2,7 +2,7 @@
 
 use super::addresses::host_of;
 use super::spec::scalar::{self, Offload};
-use super::spec::{AttachSpec, IfName, NetnsRef, UplinkSpec, UplinkTap, publication};
+use super::spec::{AttachSpec, IfName, NetnsRef, UplinkNic, UplinkSpec, UplinkTap, publication};
 use super::{Addresses, Attach, Failure, Network, Plan};
 use crate::cli::flags::Raw;
 use crate::log::LogSpec;
@@ -95,13 +95,23 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         Some(t) => Some(t.parse().map_err(usage("host-netns"))?),
     };
     let uplink = match &raw.uplink {
-        None => None,
+        // Without the right to it the daemon does without.
+        None if here.euid == 0 => UplinkSpec::Nic(UplinkNic::DEFAULT),
+        None => UplinkSpec::None,
         Some(t) => match t.parse().map_err(usage("uplink"))? {
-            UplinkSpec::None => None,
-            UplinkSpec::Tap(u) => Some(check_uplink(u, &network).map_err(usage("uplink"))?),
+            UplinkSpec::Tap(u) => {
+                UplinkSpec::Tap(check_uplink(u, &network).map_err(usage("uplink"))?)
+            }
+            UplinkSpec::Nic(nic) if nic.ifname.as_ref() == Some(&network.bridge) => {
+                return Err(Failure::Usage(format!(
+                    "--uplink: {} is the switch's own interface: name one that leads out",
+                    network.bridge
+                )));
+            }
+            other => other,
         },
     };
-    let attach = attachments(raw, &network, uplink.as_ref(), host_netns.as_ref())?;
+    let attach = attachments(raw, &network, uplink.tap(), host_netns.as_ref())?;
     let ports = publications(raw, &network)?;
     let on_off = |text: &Option<String>, flag: &'static str, default: bool| match text {
         None => Ok(default),

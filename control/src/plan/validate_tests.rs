@@ -33,11 +33,32 @@ fn defaults() {
     );
     assert_eq!((p.spin, p.low_latency), (SPIN, false));
     assert_eq!(p.control, PathBuf::from("/run/switchd/switchd.sock"));
-    assert_eq!((p.host_netns, p.uplink), (None, None));
+    assert_eq!(
+        (p.host_netns, p.uplink),
+        (None, UplinkSpec::Nic(UplinkNic::DEFAULT))
+    );
     assert!(p.attach.is_empty() && p.ports.is_empty());
     assert_eq!(p.timeouts, Timeouts::default());
     assert_eq!(p.limits, Limits::default());
     assert!(!p.tcp_pickup && p.igmp_snooping);
+}
+
+#[test]
+fn an_ordinary_user_has_no_interface_to_share() {
+    let here = Surroundings {
+        euid: 1000,
+        runtime_dir: Some(PathBuf::from("/run/user/1000")),
+        ..here()
+    };
+    assert_eq!(plan(&raw(""), &here).unwrap().uplink, UplinkSpec::None);
+    let asked = UplinkNic {
+        ifname: Some("eth0".parse().unwrap()),
+        asked: true,
+    };
+    let p = plan(&raw("--uplink nic:eth0"), &here).unwrap();
+    assert_eq!(p.uplink, UplinkSpec::Nic(asked));
+    let e = plan(&raw("--uplink nic:sw0"), &here).unwrap_err();
+    assert!(e.to_string().contains("own interface"), "{e}");
 }
 
 #[test]
@@ -56,7 +77,7 @@ fn the_command_lines_of_the_manual() {
          --ports 5000-5100:10.0.0.2:5000-5100/udp");
     assert_eq!(p.ports.len(), 2);
     assert_eq!(p.host_netns, Some(NetnsRef::Name("sH".into())));
-    assert_eq!(p.uplink.unwrap().peer.to_string(), "192.0.2.2/24");
+    assert_eq!(p.uplink.tap().unwrap().peer.to_string(), "192.0.2.2/24");
 }
 
 #[test]

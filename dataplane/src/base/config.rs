@@ -1,7 +1,8 @@
 //! What the switch is told at its start.
 
-use super::{Mac, PortId, Role};
+use super::{HostNet, Mac, PortId, Role};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole configuration of the dataplane.
@@ -19,6 +20,8 @@ pub struct Config {
     pub mtu: u16,
     /// The outside, if there is one.
     pub uplink: Option<UplinkConfig>,
+    /// The host, when the uplink shares its interface and address.
+    pub host: Option<Arc<HostNet>>,
     /// How long things are remembered.
     pub timeouts: Timeouts,
     /// How many are remembered.
@@ -41,6 +44,7 @@ impl Config {
             gateway_mac: Mac::from_ip(gateway),
             mtu: 1500,
             uplink: None,
+            host: None,
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             tcp_pickup: false,
@@ -62,6 +66,19 @@ impl Config {
     #[inline]
     pub const fn in_subnet(&self, ip: Ipv4Addr) -> bool {
         ip.to_bits() & self.mask() == self.subnet.to_bits() & self.mask()
+    }
+
+    /// Whether the outside reaches the switch by this address: the uplink's, or any of the host
+    /// that it shares.
+    #[inline]
+    pub fn is_external(&self, ip: Ipv4Addr) -> bool {
+        self.uplink.is_some_and(|u| u.ip == ip) || self.is_hosts(ip)
+    }
+
+    /// Whether the host, whose interface is shared, has this address.
+    #[inline]
+    pub fn is_hosts(&self, ip: Ipv4Addr) -> bool {
+        self.host.as_ref().is_some_and(|h| h.has(ip))
     }
 
     /// The subnet's directed broadcast address.

@@ -61,6 +61,7 @@ reasons! {
     NoOtherPort, "no_other_port", "there is no other port to flood to";
     IgmpMalformed, "igmp_malformed", "an IGMP message that is truncated or has a wrong checksum";
     NotForUs, "not_for_us", "a frame from the uplink that is addressed to another MAC";
+    NotOurs, "not_ours", "from the shared uplink for the host itself, whose kernel has its own copy";
     NotRouted, "not_routed", "a protocol from the uplink or to the gateway that the switch does not route";
     // IPv4 router
     TtlExceeded, "ttl_exceeded", "the time to live ran out here (RFC 1812 section 5.3.1)";
@@ -82,6 +83,7 @@ reasons! {
     // policy, NAT
     NotPublished, "not_published", "from outside to a port that nobody published or opened";
     PolicyDenied, "policy_denied", "the forward policy refuses this path";
+    AddressGone, "address_gone", "the connection's external address is no longer the host's";
     RuleGone, "rule_gone", "the connection's published port was withdrawn";
     PortsExhausted, "ports_exhausted", "no external port is free for masquerade";
     NatClash, "nat_clash", "the translated tuple is already in use by another connection";
@@ -98,6 +100,8 @@ reasons! {
     TcpOutOfWindow, "tcp_out_of_window", "a TCP segment outside the window of its connection";
     TcpRstInexact, "tcp_rst_inexact", "a RST that is not at the exact sequence number (RFC 5961)";
     TcpInvalidState, "tcp_invalid_state", "a TCP segment that the connection's state does not allow";
+    // rx
+    RxFull, "rx_full", "the interface's receive buffer was full, so the frame was lost before it was read";
     // tx
     PortGone, "port_gone", "the egress port was removed";
     TxFull, "tx_full", "the egress port's queue is full";

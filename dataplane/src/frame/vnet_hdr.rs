@@ -72,6 +72,16 @@ impl VnetHdr {
         csum_offset: 0,
     };
 
+    /// In place of a header that can't be decoded: a checksum that starts and ends behind any
+    /// frame, which the parser drops as `vnet_hdr_bad`. So such frames are counted where all
+    /// others are.
+    pub const IMPOSSIBLE: VnetHdr = VnetHdr {
+        needs_csum: true,
+        csum_start: u16::MAX,
+        csum_offset: u16::MAX,
+        ..VnetHdr::PLAIN
+    };
+
     /// Whether the frame stands for several.
     pub const fn is_super(&self) -> bool {
         !matches!(self.gso, Gso::None)

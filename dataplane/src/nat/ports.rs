@@ -46,8 +46,9 @@ struct Wish {
 }
 
 impl Wish {
-    fn new(proto: Proto, port: u16) -> Wish {
+    fn new(proto: Proto, port: u16, lent: Option<(u16, u16)>) -> Wish {
         let range = match (proto, port) {
+            _ if lent.is_some() => lent.unwrap_or_default(),
             (Proto::ICMP, _) => (0, u16::MAX),
             (_, 1..=1023) => (1, 1023),
             _ => (1024, u16::MAX),
@@ -115,6 +116,37 @@ impl Ports {
         self
     }
 
+    /// The address is a host's: no port is ours but those that it lends.
+    pub fn share_with_host(&self) {
+        let spaces = [&self.tcp, &self.udp, &self.icmp];
+        spaces.into_iter().for_each(Space::share_with_host);
+    }
+
+    /// Lends ports for masquerade, besides those lent before: `ports` in all now, from the first
+    /// to the last of `span`. Random choice is made between these numbers.
+    pub fn lend(&self, proto: Proto, ports: &[u16], in_all: u32, span: (u16, u16)) {
+        if let Ok(space) = self.space(proto) {
+            ports.iter().for_each(|p| space.lend(*p, true));
+            space.lent(in_all, span);
+        }
+    }
+
+    /// Gives ports of masquerade back to the host: what uses them keeps them until it ends.
+    pub fn give_back(&self, proto: Proto, ports: &[u16]) {
+        if let Ok(space) = self.space(proto) {
+            ports.iter().for_each(|p| space.lend(*p, false));
+        }
+    }
+
+    /// A protocol of which a shared address is about to run out of lent ports. Said once until more
+    /// are lent.
+    #[inline]
+    pub fn short(&self) -> Option<Proto> {
+        let spaces = [(Proto::TCP, &self.tcp), (Proto::UDP, &self.udp)];
+        let short = spaces.into_iter().find(|(_, space)| space.is_short());
+        short.map(|(proto, _)| proto)
+    }
+
     /// Tells the time: ports that have rested for long enough are free from now on.
     pub fn advance(&self, now: Tick) {
         self.udp.advance(now);
@@ -160,7 +192,7 @@ impl Ports {
             }
             Entry::Vacant(e) => {
                 let external = self.charged(inside.0, || {
-                    own.filter(|p| space.claim(*p, inside))
+                    own.filter(|p| space.claim_own(*p, inside))
                         .or_else(|| self.free_port(proto, space, inside, published))
                         .ok_or(Reason::PortsExhausted)
                 })?;
@@ -280,7 +312,7 @@ impl Ports {
         inside: Endpoint,
         published: &PortSet,
     ) -> Option<u16> {
-        let wish = Wish::new(proto, inside.1);
+        let wish = Wish::new(proto, inside.1, space.span());
         let get = |p: &u16| !published.contains(*p) && space.claim(*p, inside);
         if let Some(p) = wish.keep.filter(get) {
             return Some(p);
@@ -318,7 +350,7 @@ impl Ports {
             }
             space.leave(p, inside);
         }
-        let wish = Wish::new(proto, inside.1);
+        let wish = Wish::new(proto, inside.1, space.span());
         (0..SHARE_PROBES)
             .filter_map(|_| wish.draw(&self.prf))
             .find(|p| {

@@ -10,7 +10,7 @@ use crate::base::Tick;
 use crate::base::mem::Table;
 use std::collections::{HashMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Marks an owner that has the port now; without it, it is who had it last.
@@ -27,8 +27,25 @@ pub(super) struct Space {
     /// ever did.
     owner: Table<AtomicU64>,
     count: AtomicU32,
+    lent: Lent,
     rest_ms: u32,
     rest: Mutex<Rest>,
+}
+
+/// What a host that shares its address lends.
+#[derive(Default)]
+struct Lent {
+    shared: AtomicBool,
+    /// Ports that are the host's: they stand in `taken` too.
+    hosts: PortSet,
+    /// Ports that are lent for masquerade.
+    ports: AtomicU32,
+    /// First and last of them.
+    span: AtomicU32,
+    /// Ports that are in use or rest.
+    busy: AtomicU32,
+    /// More were asked for and have not come yet.
+    asked: AtomicBool,
 }
 
 /// Ports that rest. Each is in `queue` at most once, so both are bounded by the number of ports.
@@ -54,6 +71,7 @@ impl Space {
             users: Table::zeroed(1 << 16),
             owner: Table::zeroed(1 << 16),
             count: AtomicU32::new(0),
+            lent: Lent::default(),
             rest_ms,
             rest: Mutex::default(),
         }
@@ -70,16 +88,36 @@ impl Space {
 
     /// Takes `port` if nobody has it; one that rests only for the endpoint that had it.
     pub(super) fn claim(&self, port: u16, inside: Endpoint) -> bool {
-        if !self.taken.insert(port) && !self.resume(port, inside) {
+        if self.taken.insert(port) {
+            self.lent.busy.fetch_add(1, SeqCst);
+        } else if !self.resume(port, inside) {
             return false;
         }
         self.settle(port, inside);
         true
     }
 
+    /// The same for the endpoint that is published by this very port, which may be the host's to
+    /// lend.
+    pub(super) fn claim_own(&self, port: u16, inside: Endpoint) -> bool {
+        if self.claim(port, inside) {
+            return true;
+        }
+        let unused = |u: &AtomicU32| u.compare_exchange(0, 1, SeqCst, SeqCst).is_ok();
+        let got = self.lent.hosts.contains(port) && self.cells(port).0.is_some_and(unused);
+        if got {
+            self.lent.busy.fetch_add(1, SeqCst);
+            self.settle(port, inside);
+        }
+        got
+    }
+
     fn resume(&self, port: u16, inside: Endpoint) -> bool {
         let had_it = |o: &AtomicU64| o.load(SeqCst) == pack(inside);
-        self.rest_ms > 0 && self.cells(port).1.is_some_and(had_it) && self.rest().take(port)
+        self.rest_ms > 0
+            && !self.lent.hosts.contains(port)
+            && self.cells(port).1.is_some_and(had_it)
+            && self.rest().take(port)
     }
 
     fn settle(&self, port: u16, inside: Endpoint) {
@@ -100,7 +138,8 @@ impl Space {
     ) -> Option<u16> {
         let port = {
             let mut rest = self.rest();
-            let fits = |p: u16| (range.0..=range.1).contains(&p) && !published.contains(p);
+            let ours = |p: u16| !published.contains(p) && !self.lent.hosts.contains(p);
+            let fits = |p: u16| (range.0..=range.1).contains(&p) && ours(p);
             let port = rest
                 .oldest(|p| fits(p) && (parity == Parity::Any || parity == Parity::of(p)))
                 .or_else(|| rest.oldest(fits))?;
@@ -132,7 +171,7 @@ impl Space {
             if self.rest_ms > 0 {
                 self.rest().fresh.push(port);
             } else {
-                self.taken.remove(port);
+                self.free(port);
             }
         }
     }
@@ -155,12 +194,65 @@ impl Space {
                     rest.queue.push_back((port, since));
                     continue;
                 }
-                Some(_) => self.taken.remove(port),
+                Some(_) => self.free(port),
                 None => {}
             }
             rest.queue.pop_front();
             rest.since.remove(&port);
         }
+    }
+
+    fn free(&self, port: u16) {
+        self.lent.busy.fetch_sub(1, SeqCst);
+        // What the host has taken back meanwhile stays its own.
+        if !self.lent.hosts.contains(port) {
+            self.taken.remove(port);
+        }
+    }
+
+    /// From now on all ports are the host's but those that it lends.
+    pub(super) fn share_with_host(&self) {
+        self.lent.shared.store(true, SeqCst);
+        self.lent.hosts.insert_range(0, u16::MAX);
+        self.taken.insert_range(0, u16::MAX);
+    }
+
+    /// Takes a port from the host, or gives it back; one in use is given back with its last user.
+    pub(super) fn lend(&self, port: u16, ours: bool) {
+        let users = |u: &AtomicU32| u.load(SeqCst);
+        if ours {
+            self.lent.hosts.remove(port);
+            if self.cells(port).0.map_or(0, users) == 0 {
+                self.taken.remove(port);
+            }
+        } else {
+            self.lent.hosts.insert(port);
+            self.taken.insert(port);
+        }
+    }
+
+    /// How many ports for masquerade are lent, between which numbers.
+    pub(super) fn lent(&self, ports: u32, span: (u16, u16)) {
+        self.lent.ports.store(ports, SeqCst);
+        let span = u32::from(span.0) << 16 | u32::from(span.1);
+        self.lent.span.store(span, SeqCst);
+        self.lent.asked.store(false, SeqCst);
+    }
+
+    /// The numbers between which the lent ports are; `None` when all ports are our own.
+    pub(super) fn span(&self) -> Option<(u16, u16)> {
+        let span = self.lent.span.load(SeqCst);
+        let shared = self.lent.shared.load(SeqCst);
+        shared.then_some(((span >> 16) as u16, span as u16))
+    }
+
+    /// Whether half of the lent ports are taken: said once until more are lent.
+    pub(super) fn is_short(&self) -> bool {
+        let l = &self.lent;
+        l.shared.load(SeqCst)
+            && !l.asked.load(SeqCst)
+            && l.busy.load(SeqCst) * 2 >= l.ports.load(SeqCst)
+            && !l.asked.swap(true, SeqCst)
     }
 
     /// See [`PortSet::find_free`].

@@ -237,6 +237,20 @@ impl Neighbours {
         held
     }
 
+    /// Removes every neighbour on `zone`'s side. Waiting frames come back, to be dropped and
+    /// counted.
+    pub fn forget_zone(&self, zone: Zone) -> Vec<Held> {
+        let mut order = self.relock();
+        let there = self.table.iter().filter(|n| unkey(*n.key()).0 == zone);
+        let keys: Vec<u64> = there.map(|n| *n.key()).collect();
+        let lost = keys
+            .into_iter()
+            .flat_map(|key| self.remove(&mut order, key));
+        let lost = lost.collect();
+        self.publish(&order);
+        lost
+    }
+
     /// Removes every neighbour on `zone`'s side that has this MAC: its port went away.
     pub fn forget_mac(&self, zone: Zone, mac: Mac) {
         let mut order = self.relock();

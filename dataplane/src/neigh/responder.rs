@@ -176,21 +176,28 @@ fn from_uplink(cfg: &Config, uplink: &UplinkConfig, p: &Parsed, arp: &Arp) -> De
     if p.dst != uplink.mac && !p.dst.is_broadcast() {
         return Err(Reason::NotForUs);
     }
-    if arp.spa == uplink.ip || cfg.in_subnet(arp.spa) {
+    if cfg.is_external(arp.spa) || cfg.in_subnet(arp.spa) {
         return Err(Reason::ArpSpoof);
     }
-    let mask = u32::MAX
-        .checked_shl(32 - u32::from(uplink.prefix.min(32)))
-        .unwrap_or(0);
-    let on_link = arp.spa.to_bits() & mask == uplink.ip.to_bits() & mask;
-    let neighbour = !arp.spa.is_unspecified() && (on_link || arp.spa == uplink.next_hop);
-    let to_us = arp.tpa == uplink.ip;
+    let near = match &cfg.host {
+        Some(host) => host.is_neighbour(arp.spa),
+        None => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(uplink.prefix.min(32)))
+                .unwrap_or(0);
+            let on_link = arp.spa.to_bits() & mask == uplink.ip.to_bits() & mask;
+            on_link || arp.spa == uplink.next_hop
+        }
+    };
+    let neighbour = !arp.spa.is_unspecified() && near;
+    let to_us = cfg.is_external(arp.tpa);
     let teach = match (neighbour, to_us) {
         (false, _) => Teach::Nothing,
         (true, true) => Teach::Create,
         (true, false) => Teach::Update,
     };
-    if to_us && arp.op == REQUEST {
+    // The host whose address is shared answers for it.
+    if to_us && arp.op == REQUEST && cfg.host.is_none() {
         return Ok((reply(arp, uplink.mac), teach));
     }
     Ok((ArpAction::Consume, teach))

@@ -52,7 +52,7 @@ pub(super) fn forward(c: &mut Ctx<'_>, frame: &Frame, look: &Look, ingress: Port
         L2::To(port) if look.wire_len > u32::from(c.mtu_of(port)) => {
             Verdict::Drop(Reason::TxTooLong)
         }
-        L2::Flood if look.wire_len > u32::from(c.sw.cfg.mtu) => Verdict::Drop(Reason::TxTooLong),
+        L2::Flood if look.wire_len > u32::from(c.cfg.mtu) => Verdict::Drop(Reason::TxTooLong),
         L2::To(port) => {
             c.counters.bridged.add(1);
             Verdict::To(port)

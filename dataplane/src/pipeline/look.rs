@@ -1,6 +1,6 @@
 //! The first stages, for one frame: parse, guard, classify, and what the look-up needs to know.
 
-use crate::base::{Mac, Reason, Role, Vid};
+use crate::base::{Config, Mac, Reason, Role, Vid};
 use crate::conntrack::Conntrack;
 use crate::flow::{Dir, FlowKey, RecordId, Zone};
 use crate::frame::parse::{self, Tcp, bits};
@@ -63,26 +63,40 @@ impl Default for Look {
 impl Look {
     /// Looks at a frame that came in by a port of `role`.
     #[inline(always)]
-    pub fn look(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
+    pub fn look(
+        &mut self,
+        sw: &Switch,
+        cfg: &Config,
+        guard: &Guard,
+        frame: &mut Frame,
+        role: Role,
+    ) {
         // What is ordinary stays in registers: nothing takes the address of `p`.
         let bytes = frame.bytes();
         match parse::ordinary(bytes, &frame.hdr) {
             Some(p) => {
-                self.class = classify(sw, guard, &p, bytes, role);
+                self.class = classify(cfg, guard, &p, bytes, role);
                 self.take(sw, &p);
             }
-            None => self.look_any(sw, guard, frame, role),
+            None => self.look_any(sw, cfg, guard, frame, role),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn look_any(&mut self, sw: &Switch, guard: &Guard, frame: &mut Frame, role: Role) {
+    fn look_any(
+        &mut self,
+        sw: &Switch,
+        cfg: &Config,
+        guard: &Guard,
+        frame: &mut Frame,
+        role: Role,
+    ) {
         let p = match parse::parse(frame.bytes(), &frame.hdr) {
             Ok(p) => p,
             Err(reason) => return self.lose(reason),
         };
-        self.class = classify(sw, guard, &p, frame.bytes(), role);
+        self.class = classify(cfg, guard, &p, frame.bytes(), role);
         if !p.has(bits::TAGGED) {
             return self.take(sw, &p);
         }
@@ -172,9 +186,9 @@ impl Look {
     }
 
     /// Brings near what a frame needs that may open a connection.
-    pub fn expect_connection(&self, sw: &Switch, rules: &View) {
+    pub fn expect_connection(&self, sw: &Switch, cfg: &Config, rules: &View) {
         if let (Class::Keyed(_), None) = (self.class, self.candidate) {
-            connect::expect(sw, rules, &self.key);
+            connect::expect(sw, cfg, rules, &self.key);
         }
     }
 
@@ -188,11 +202,11 @@ impl Look {
 
 /// Which way the frame takes, as it stands.
 #[inline(always)]
-fn classify(sw: &Switch, guard: &Guard, p: &Parsed, bytes: &[u8], role: Role) -> Class {
+fn classify(cfg: &Config, guard: &Guard, p: &Parsed, bytes: &[u8], role: Role) -> Class {
     if let Err(reason) = guard.check(p, bytes) {
         return Class::Drop(reason);
     }
-    let zone = match (role, &sw.cfg.uplink) {
+    let zone = match (role, &cfg.uplink) {
         (Role::Uplink, Some(up)) if p.dst == up.mac || p.dst.is_group() => Zone::Uplink,
         (Role::Uplink, _) => return Class::Drop(Reason::NotForUs),
         _ => Zone::Inside,
@@ -204,15 +218,20 @@ fn classify(sw: &Switch, guard: &Guard, p: &Parsed, bytes: &[u8], role: Role) ->
         return Class::Arp;
     }
     let to_router = zone == Zone::Uplink
-        || (p.dst == sw.cfg.gateway_mac && role != Role::Host && p.l3 == L3::Ipv4);
+        || (p.dst == cfg.gateway_mac && role != Role::Host && p.l3 == L3::Ipv4);
     if !to_router {
         return Class::Bridged;
     }
-    if zone == Zone::Inside && p.tuple.dst == sw.cfg.gateway && p.l4 != L4::EchoRequest {
+    if zone == Zone::Inside && p.tuple.dst == cfg.gateway && p.l4 != L4::EchoRequest {
         return Class::Host;
     }
     if p.l3 != L3::Ipv4 || p.vid != 0 || p.dst.is_group() {
-        return Class::Drop(Reason::NotRouted);
+        // What a shared uplink shows beside what is for the switch, its host gets too.
+        let hosts = zone == Zone::Uplink && cfg.host.is_some();
+        return Class::Drop(match hosts {
+            true => Reason::NotOurs,
+            false => Reason::NotRouted,
+        });
     }
     routed(p, zone)
 }

@@ -20,7 +20,7 @@ mod tick;
 pub mod tx;
 
 use crate::base::counters::Counters;
-use crate::base::{Instant, PortId, Reason, Role, Tick};
+use crate::base::{Config, Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
@@ -36,6 +36,9 @@ use act::{At, act};
 use bridge::Heard;
 use look::Look;
 pub use tx::Tx;
+
+/// Configuration and ports as they stand during one batch.
+type Settings<'a> = (&'a Config, &'a PortTable);
 
 /// One worker's end of the switch.
 pub struct Engine {
@@ -94,12 +97,22 @@ impl Engine {
         &self.work.verdicts
     }
 
+    /// Counts frames of a port that were lost before they could be read.
+    pub fn lost(&mut self, ingress: PortId, frames: u64) {
+        if let Some(counters) = self.sw.counters(self.work.worker) {
+            counters.unsettle();
+            counters.rx.add(frames);
+            (0..frames).for_each(|_| counters.drop(ingress, Reason::RxFull));
+            counters.settle();
+        }
+    }
+
     /// Takes a batch that came in by `ingress` through all stages, to completion.
     pub fn process(&mut self, batch: &mut Batch, ingress: PortId, now: Instant, tx: &mut dyn Tx) {
         let Engine { sw, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            let ports = sw.ports();
-            work.decide(sw, &ports, counters, batch, ingress, now);
+            let (ports, cfg) = (sw.ports(), sw.cfg());
+            work.decide(sw, (&cfg, &ports), counters, batch, ingress, now);
             work.transmit(&ports, counters, batch, tx);
         }
     }
@@ -109,7 +122,7 @@ impl Engine {
     pub fn decide(&mut self, batch: &mut Batch, ingress: PortId, now: Instant) {
         let Engine { sw, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            work.decide(sw, &sw.ports(), counters, batch, ingress, now);
+            work.decide(sw, (&sw.cfg(), &sw.ports()), counters, batch, ingress, now);
         }
     }
 
@@ -137,7 +150,7 @@ impl Work {
     fn decide(
         &mut self,
         sw: &Switch,
-        ports: &PortTable,
+        set: Settings<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,
@@ -149,16 +162,14 @@ impl Work {
         self.count_rx(counters, batch, ingress);
         sw.conntrack.epochs.enter(self.worker);
         // A frame that makes us panic is set aside; the rest of its batch goes on behind it.
-        while !self.survives(batch, |w, b| w.look_up(sw, ports, b, ingress)) {
+        while !self.survives(batch, |w, b| w.look_up(sw, set, b, ingress)) {
             self.quarantine(batch, self.looked, ingress);
             if let Some(look) = self.looks.get_mut(self.looked) {
                 look.lose(Reason::Panic);
             }
             self.looked += 1;
         }
-        while !self.survives(batch, |w, b| {
-            w.act_all(sw, ports, counters, b, ingress, now)
-        }) {
+        while !self.survives(batch, |w, b| w.act_all(sw, set, counters, b, ingress, now)) {
             self.quarantine(batch, self.verdicts.len(), ingress);
             counters.drop(ingress, Reason::Panic);
             self.verdicts.push(Verdict::Drop(Reason::Panic));
@@ -171,14 +182,20 @@ impl Work {
 
     /// The batched stages: parse and guard all, hash all and fetch their buckets, fetch their
     /// records. The cache misses of a batch overlap.
-    fn look_up(&mut self, sw: &Switch, ports: &PortTable, batch: &mut Batch, ingress: PortId) {
+    fn look_up(
+        &mut self,
+        sw: &Switch,
+        (cfg, ports): Settings<'_>,
+        batch: &mut Batch,
+        ingress: PortId,
+    ) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let guard = Guard::new(&sw.cfg, role);
+        let guard = Guard::new(cfg, role);
         let done = self.looked;
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
         let looks = self.looks.get_mut(done..).unwrap_or_default();
         for (frame, look) in frames.iter_mut().zip(looks) {
-            look.look(sw, &guard, frame, role);
+            look.look(sw, cfg, &guard, frame, role);
             look.prefetch(sw);
             self.looked += 1;
         }
@@ -198,7 +215,7 @@ impl Work {
         if new {
             looks
                 .iter()
-                .for_each(|look| look.expect_connection(sw, &rules));
+                .for_each(|look| look.expect_connection(sw, cfg, &rules));
         }
     }
 
@@ -206,12 +223,13 @@ impl Work {
     fn act_all(
         &mut self,
         sw: &Switch,
-        ports: &PortTable,
+        set: Settings<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,
         now: Instant,
     ) {
+        let (cfg, ports) = set;
         let done = self.verdicts.len();
         let (out, timers) = (&mut self.out, &mut self.timers);
         let at = At {
@@ -220,12 +238,13 @@ impl Work {
             eighth: now.eighth(),
             learns: ports.uplink() != Some(ingress),
             macs: [
-                sw.cfg.gateway_mac.to_u64(),
-                sw.cfg.uplink.map_or(0, |up| up.mac.to_u64()),
+                cfg.gateway_mac.to_u64(),
+                cfg.uplink.map_or(0, |up| up.mac.to_u64()),
             ],
         };
         let mut ctx = Ctx {
             sw,
+            cfg,
             ports,
             counters,
             now,

@@ -61,11 +61,12 @@ impl Work {
         let Some(counters) = sw.counters(self.worker) else {
             return;
         };
-        let ports = sw.ports();
+        let (ports, cfg) = (sw.ports(), sw.cfg());
         batch.clear();
         counters.unsettle();
         let mut ctx = Ctx {
             sw,
+            cfg: &cfg,
             ports: &ports,
             counters,
             now,

@@ -7,6 +7,7 @@ pub mod coalesce;
 mod coalesce_run;
 pub mod egress;
 pub mod fault;
+pub mod filter;
 pub mod headers;
 pub mod memory;
 pub mod pcap;
@@ -95,6 +96,11 @@ pub trait PortQueue: Send {
 
     /// Writes one frame (or superframe) whose bytes are `parts` one after the other.
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError>;
+
+    /// Frames that came in since the last call and were lost before they could be read.
+    fn lost(&mut self) -> u64 {
+        0
+    }
 
     /// Ends a batch: a port that gathers frames writes them now.
     fn flush(&mut self) {}

@@ -12,7 +12,7 @@ impl Ctx<'_> {
     pub fn arp(&mut self, frame: &Frame, p: &Parsed, ingress: PortId) -> Option<Verdict> {
         let role = self.ports.get(ingress).map_or(Role::Access, |s| s.role);
         let (sw, tick) = (self.sw, self.now.tick());
-        let answer = responder::arp(&sw.cfg, role, p, frame.bytes(), tick, &sw.neigh);
+        let answer = responder::arp(self.cfg, role, p, frame.bytes(), tick, &sw.neigh);
         if let Some(r) = answer.released {
             self.released(r.zone, r.mac, r.held);
         }

@@ -5,7 +5,7 @@ use super::ctx::{Ctx, Verdict};
 use super::error;
 use super::forward::Packet;
 use super::switch::Switch;
-use crate::base::{Proto, Reason, RuleId, Tuple};
+use crate::base::{Config, Proto, Reason, RuleId, Tuple};
 use crate::conntrack::table::{New, Refused};
 use crate::conntrack::{state, tcp};
 use crate::flow::record::flags;
@@ -46,9 +46,9 @@ const fn external(t: &Tuple) -> External {
 
 /// Brings near where the answers of the connection that `key` may open will stand in the index: for
 /// a batch of first packets before each is acted on. A guess, and nothing more.
-pub fn expect(sw: &Switch, rules: &View, key: &FlowKey) {
+pub fn expect(sw: &Switch, cfg: &Config, rules: &View, key: &FlowKey) {
     let t = key.tuple();
-    let Some(up) = &sw.cfg.uplink else { return };
+    let Some(up) = &cfg.uplink else { return };
     let (egress, out) = match key.zone() {
         Zone::Uplink => {
             let Some(m) = rules.lookup(external(&t)) else {
@@ -93,13 +93,15 @@ impl Ctx<'_> {
     /// Whether a segment can be the first that is seen of a TCP connection.
     pub(super) fn may_open(&self, flags: u8) -> bool {
         let middle = flags & (SYN | FIN | RST | ACK) == ACK;
-        flags & (SYN | ACK) == SYN || (middle && self.sw.cfg.tcp_pickup)
+        flags & (SYN | ACK) == SYN || (middle && self.cfg.tcp_pickup)
     }
 
     /// The end of a first packet to the uplink's address that no rule takes further.
     pub(super) fn nobody_listens(&mut self, pkt: &Packet<'_>) -> Option<Verdict> {
-        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
-        if Some(pkt.tuple.dst) != own || self.published(&pkt.tuple).is_some() {
+        let t = &pkt.tuple;
+        // From inside a host's address is the host's affair.
+        let hosts = pkt.zone == Zone::Inside && self.cfg.is_hosts(t.dst);
+        if !self.cfg.is_external(t.dst) || hosts || self.published(t).is_some() {
             return None;
         }
         if pkt.zone == Zone::Inside {
@@ -109,13 +111,13 @@ impl Ctx<'_> {
     }
 
     fn plan_from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
-        let Some(up) = &self.sw.cfg.uplink else {
+        if self.cfg.uplink.is_none() {
             return Err(Verdict::Drop(Reason::NoUplink));
-        };
-        if t.dst != up.ip {
+        }
+        if !self.cfg.is_external(t.dst) {
             // Not to us: the subnet behind is reached by published ports only, and nothing is
             // carried from the outside to the outside.
-            return Err(Verdict::Drop(if self.sw.cfg.in_subnet(t.dst) {
+            return Err(Verdict::Drop(if self.cfg.in_subnet(t.dst) {
                 Reason::PolicyDenied
             } else {
                 Reason::NoRoute
@@ -144,11 +146,11 @@ impl Ctx<'_> {
     }
 
     fn plan_from_inside(&mut self, pkt: &Packet<'_>, t: &Tuple) -> Result<Plan, Verdict> {
-        let Some(up) = self.sw.cfg.uplink else {
+        let Some(up) = self.cfg.uplink else {
             error::net_unreachable(self, pkt);
             return Err(Verdict::Drop(Reason::NoUplink));
         };
-        if t.dst == up.ip {
+        if self.cfg.is_external(t.dst) {
             // Hairpin: the source becomes the external address too (RFC 4787 REQ-9a), else the
             // answer would go past the switch's translation.
             let Some(m) = self.published(t) else {
@@ -173,7 +175,9 @@ impl Ctx<'_> {
                 flags: flags::DNAT | flags::SNAT,
             });
         }
-        if NOT_TRANSLATABLE.contains(&t.proto) {
+        // On a shared address the host's kernel would answer what has no port: 3/2 at best.
+        let no_port = !matches!(t.proto, Proto::TCP | Proto::UDP | Proto::ICMP);
+        if NOT_TRANSLATABLE.contains(&t.proto) || (no_port && self.cfg.host.is_some()) {
             error::out_of_resources(self, pkt);
             return Err(Verdict::Drop(Reason::ProtoUnsupported));
         }
@@ -242,7 +246,7 @@ impl Ctx<'_> {
                     .bytes()
                     .get(usize::from(p.l4_off)..)
                     .unwrap_or(&[]);
-                let pickup = self.sw.cfg.tcp_pickup;
+                let pickup = self.cfg.tcp_pickup;
                 tcp::open(r, &p.tcp, Some(tcp::syn_options(header)), pickup).map(|s| s as u8)
             }
             L4::Udp => Ok(state::UDP),

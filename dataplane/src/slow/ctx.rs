@@ -3,7 +3,7 @@
 use super::next_hop::Hops;
 use super::ports::PortTable;
 use super::switch::Switch;
-use crate::base::{Counters, Instant, PortId, Reason};
+use crate::base::{Config, Counters, Instant, PortId, Reason};
 use crate::flow::RecordId;
 use crate::frame::Frame;
 
@@ -53,6 +53,8 @@ pub struct Timer {
 pub struct Ctx<'a> {
     /// The shared switch.
     pub sw: &'a Switch,
+    /// The configuration at the batch's start.
+    pub cfg: &'a Config,
     /// The worker's number.
     pub worker: usize,
     /// The ports at the batch's start.

@@ -13,8 +13,8 @@ impl Ctx<'_> {
     /// The address and MAC that the switch has on a side.
     pub fn own(&self, zone: Zone) -> Option<(Ipv4Addr, Mac)> {
         match zone {
-            Zone::Inside => Some((self.sw.cfg.gateway, self.sw.cfg.gateway_mac)),
-            Zone::Uplink => self.sw.cfg.uplink.as_ref().map(|u| (u.ip, u.mac)),
+            Zone::Inside => Some((self.cfg.gateway, self.cfg.gateway_mac)),
+            Zone::Uplink => self.cfg.uplink.as_ref().map(|u| (u.ip, u.mac)),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::conntrack::{Observed, observe, state};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Forward, Record, RecordId, Zone};
 use crate::frame::parse::bits;
-use crate::frame::{Frame, Parsed, emit};
+use crate::frame::{Frame, L4, Parsed, emit};
 use crate::neigh::Hold;
 use crate::port::Caps;
 use crate::port::memory::join;
@@ -38,6 +38,9 @@ impl Ctx<'_> {
     /// connection on this one's tuple, which is gone now.
     pub fn tracked(&mut self, pkt: &mut Packet<'_>, id: RecordId, dir: Dir) -> Option<Verdict> {
         let r = self.sw.conntrack.slab.get(id)?;
+        if self.cfg.host.is_some() && self.address_gone(r) {
+            return self.ends_with_address(pkt, id, r);
+        }
         if pkt.p.has(bits::LATER_FRAGMENT) {
             r.touch(dir, self.now.tick());
         } else {
@@ -59,6 +62,38 @@ impl Ctx<'_> {
             }
         }
         Some(self.forward(pkt, r, dir))
+    }
+
+    /// Whether the external address of a connection is none of the host's any more.
+    fn address_gone(&self, r: &Record) -> bool {
+        let by = [
+            r.has(flags::SNAT).then(|| r.key(Dir::Reply).tuple().dst),
+            r.has(flags::DNAT).then(|| r.key(Dir::Orig).tuple().dst),
+        ];
+        by.into_iter().flatten().any(|ip| !self.cfg.is_external(ip))
+    }
+
+    /// Ends a connection whose external address is gone: TCP hears of it by a reset, what was
+    /// masqueraded otherwise goes on by the new address (`None`).
+    fn ends_with_address(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        id: RecordId,
+        r: &Record,
+    ) -> Option<Verdict> {
+        let anew = pkt.p.l4 != L4::Tcp && !r.has(flags::DNAT);
+        self.sw.forget(id);
+        if anew {
+            return None;
+        }
+        if pkt.p.l4 == L4::Tcp
+            && pkt.zone == Zone::Inside
+            && let Some(reset) = emit::tcp_reset(pkt.frame.bytes(), &pkt.p)
+            && self.sw.icmp_budget.take(pkt.ingress, self.now)
+        {
+            self.originate(reset, pkt.ingress);
+        }
+        Some(Verdict::Drop(Reason::AddressGone))
     }
 
     /// A TCP state change: the half-open count, and a shorter timer when the connection closes.
@@ -139,9 +174,9 @@ impl Ctx<'_> {
         new: &Tuple,
         fresh_ids: bool,
     ) -> Verdict {
-        let (mtu, src_mac) = match (zone, &self.sw.cfg.uplink) {
+        let (mtu, src_mac) = match (zone, &self.cfg.uplink) {
             (Zone::Uplink, Some(up)) => (up.mtu, up.mac),
-            _ => (self.inside_mtu(f.egress), self.sw.cfg.gateway_mac),
+            _ => (self.inside_mtu(f.egress), self.cfg.gateway_mac),
         };
         match hop {
             Hop::None(reason) => {
@@ -185,7 +220,7 @@ impl Ctx<'_> {
     /// MTU of any port.
     #[inline]
     pub fn mtu_of(&self, port: PortId) -> u16 {
-        match (&self.sw.cfg.uplink, self.ports.uplink()) {
+        match (&self.cfg.uplink, self.ports.uplink()) {
             (Some(up), Some(uplink)) if uplink == port => up.mtu,
             _ => self.inside_mtu(port),
         }
@@ -195,7 +230,7 @@ impl Ctx<'_> {
     pub fn inside_mtu(&self, port: PortId) -> u16 {
         self.ports
             .get(port)
-            .map_or(self.sw.cfg.mtu, |s| s.mtu.min(self.sw.cfg.mtu))
+            .map_or(self.cfg.mtu, |s| s.mtu.min(self.cfg.mtu))
     }
 
     /// Keeps a frame until its neighbour answers.

@@ -10,7 +10,7 @@ use crate::frame::{L3, Parsed, emit};
 impl Ctx<'_> {
     /// Where a bridged frame to a group address goes; `None`: it is flooded.
     pub fn multicast(&mut self, bytes: &[u8], p: &Parsed, ingress: PortId) -> Option<Verdict> {
-        if p.l3 != L3::Ipv4 || !self.sw.cfg.igmp_snooping || !p.tuple.dst.is_multicast() {
+        if p.l3 != L3::Ipv4 || !self.cfg.igmp_snooping || !p.tuple.dst.is_multicast() {
             return None;
         }
         let tick = self.now.tick();
@@ -50,7 +50,7 @@ impl Ctx<'_> {
             Change::JoinV1 => groups.join(p.vid, group, port, true, tick),
             Change::Leave => {
                 if groups.leave(p.vid, group, port, tick) {
-                    let mac = self.sw.cfg.gateway_mac;
+                    let mac = self.cfg.gateway_mac;
                     self.originate(emit::igmp_query(mac, p.vid, Some(group)), port);
                 }
             }
@@ -64,7 +64,7 @@ impl Ctx<'_> {
         let others = ports.into_iter().filter(|id| *id != ingress);
         let ports: Vec<PortId> = others.filter(is_member).collect();
         let (&first, more) = ports.split_first()?;
-        if p.wire_len > u32::from(self.sw.cfg.mtu) {
+        if p.wire_len > u32::from(self.cfg.mtu) {
             return Some(Verdict::Drop(Reason::TxTooLong));
         }
         self.counters.bridged.add(1);
@@ -79,7 +79,7 @@ impl Ctx<'_> {
     /// Asks for members where it is time to.
     pub fn groups_tick(&mut self) {
         for vid in self.sw.groups.due(self.now.tick()) {
-            let query = emit::igmp_query(self.sw.cfg.gateway_mac, vid, None);
+            let query = emit::igmp_query(self.cfg.gateway_mac, vid, None);
             self.originate_flood(query, PortId::NONE);
         }
     }

@@ -43,14 +43,22 @@ impl Hops {
 impl Ctx<'_> {
     /// The next hop towards `dst` on the given side. Sends an ARP request when one is due.
     pub fn next_hop(&mut self, zone: Zone, dst: Ipv4Addr) -> Hop {
-        let cfg = &self.sw.cfg;
+        let cfg = self.cfg;
         let (ip, uplink) = match zone {
             Zone::Inside => (dst, None),
             Zone::Uplink => {
                 let (Some(up), Some(port)) = (&cfg.uplink, self.ports.uplink()) else {
                     return Hop::None(Reason::NoUplink);
                 };
-                (if up.on_link(dst) { dst } else { up.next_hop }, Some(port))
+                let hop = match &cfg.host {
+                    Some(host) => match host.next_hop(dst) {
+                        Some(hop) => hop,
+                        None => return Hop::None(Reason::NoRoute),
+                    },
+                    None if up.on_link(dst) => dst,
+                    None => up.next_hop,
+                };
+                (hop, Some(port))
             }
         };
         // Nothing that it rests on has changed since: whatever changes it, changes the generation.
@@ -90,7 +98,7 @@ impl Ctx<'_> {
     /// Sends an ARP request for `ip`, to one MAC or to all. From inside `sw0` is left out: its own
     /// address is the sender.
     pub fn ask(&mut self, zone: Zone, ip: Ipv4Addr, to: Option<Mac>) {
-        let Some(f) = responder::request(&self.sw.cfg, zone, ip, to) else {
+        let Some(f) = responder::request(self.cfg, zone, ip, to) else {
             return;
         };
         match zone {

@@ -28,9 +28,26 @@ enum Local {
 impl Ctx<'_> {
     /// Decides about one IPv4 packet.
     pub fn route(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId, zone: Zone) -> Verdict {
+        let v = self.routed(frame, p, ingress, zone);
+        self.unless_hosts(zone, v)
+    }
+
+    /// On a shared uplink, what is neither a connection's nor published is the host's, which has
+    /// its own copy.
+    fn unless_hosts(&self, zone: Zone, v: Verdict) -> Verdict {
+        use Reason::{GroupDestination, IcmpNoMatch, NoRoute, NotPublished, TcpNoConnection};
+        match v {
+            Verdict::Drop(
+                NotPublished | TcpNoConnection | IcmpNoMatch | NoRoute | GroupDestination,
+            ) if zone == Zone::Uplink && self.cfg.host.is_some() => Verdict::Drop(Reason::NotOurs),
+            v => v,
+        }
+    }
+
+    fn routed(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId, zone: Zone) -> Verdict {
         let role = self.ports.get(ingress).map(|s| s.role);
         if let Some(role) = role
-            && let Err(reason) = guard::routed(&self.sw.cfg, role, p)
+            && let Err(reason) = guard::routed(self.cfg, role, p)
         {
             return Verdict::Drop(reason);
         }
@@ -42,7 +59,7 @@ impl Ctx<'_> {
             zone,
             ip_id: None,
         };
-        if zone == Zone::Inside && p.tuple.dst == self.sw.cfg.gateway {
+        if zone == Zone::Inside && p.tuple.dst == self.cfg.gateway {
             // A fragmented request is the host's to put together and answer.
             let whole = pkt.p.l4_error.is_none() && !pkt.p.has(bits::FRAGMENT);
             if whole
@@ -78,25 +95,44 @@ impl Ctx<'_> {
     }
 
     fn is_directed_broadcast(&self, ip: Ipv4Addr) -> bool {
-        let cfg = &self.sw.cfg;
+        let cfg = self.cfg;
         ip == cfg.broadcast() || cfg.uplink.as_ref().is_some_and(|u| u.is_broadcast(ip))
     }
 
     /// A packet whose tuple is known.
     fn whole(&mut self, pkt: &mut Packet<'_>) -> Verdict {
-        if let Some(v) = self.echo(pkt, Local::Uplink) {
-            return v;
+        let v = self.tracked_or_new(pkt);
+        self.unless_hosts(pkt.zone, v)
+    }
+
+    fn tracked_or_new(&mut self, pkt: &mut Packet<'_>) -> Verdict {
+        let external = self.cfg.is_external(pkt.tuple.dst);
+        if self.cfg.host.is_none() {
+            if let Some(v) = self.echo(pkt, Local::Uplink) {
+                return v;
+            }
+        } else if pkt.zone == Zone::Uplink && !external {
+            // The host may be a router for others.
+            return Verdict::Drop(match self.cfg.in_subnet(pkt.tuple.dst) {
+                true => Reason::PolicyDenied,
+                false => Reason::NotOurs,
+            });
         }
         if pkt.p.ttl <= 1 && !self.ends_here(pkt) {
             error::time_exceeded(self, pkt);
             return Verdict::Drop(Reason::TtlExceeded);
         }
-        let between_neighbours = pkt.zone == Zone::Inside && self.sw.cfg.in_subnet(pkt.tuple.dst);
+        let between_neighbours = pkt.zone == Zone::Inside && self.cfg.in_subnet(pkt.tuple.dst);
         if super::icmp::is_error(&pkt.p) {
             return match between_neighbours {
                 // Neither is what it is about tracked.
                 true => self.untracked(pkt),
-                false => self.icmp_error(pkt),
+                false => match self.icmp_error(pkt) {
+                    Verdict::Drop(Reason::IcmpNoMatch) if self.is_for_host(pkt) => {
+                        self.to_host(pkt.frame, &pkt.p, pkt.ingress)
+                    }
+                    v => v,
+                },
             };
         }
         let key = FlowKey::new(pkt.zone, &pkt.tuple);
@@ -110,6 +146,9 @@ impl Ctx<'_> {
             }
             if between_neighbours {
                 return self.untracked(pkt);
+            }
+            if self.is_for_host(pkt) {
+                return self.to_host(pkt.frame, &pkt.p, pkt.ingress);
             }
             if pkt.p.has(bits::LATER_FRAGMENT) {
                 return Verdict::Drop(Reason::FragTimeout);
@@ -137,18 +176,25 @@ impl Ctx<'_> {
     /// section 5.3.1).
     fn ends_here(&self, pkt: &Packet<'_>) -> bool {
         let t = &pkt.tuple;
-        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
         let key = FlowKey::new(pkt.zone, t);
         let tracked = || self.sw.conntrack.find(&key, self.now.tick()).is_some();
         let opens = pkt.p.l4 != L4::Tcp || self.may_open(pkt.p.tcp.flags);
         let published = || opens && self.published(t).is_some();
-        Some(t.dst) == own && !(super::icmp::is_error(&pkt.p) || tracked() || published())
+        let known = || super::icmp::is_error(&pkt.p) || tracked() || published();
+        self.cfg.is_external(t.dst) && !known()
+    }
+
+    /// Whether a packet from inside is for an address of the host other than the gateway's, by
+    /// which nothing is published. The host hears it by `sw0`, as if it were routed there.
+    fn is_for_host(&self, pkt: &Packet<'_>) -> bool {
+        let t = &pkt.tuple;
+        pkt.zone == Zone::Inside && self.cfg.is_hosts(t.dst) && self.published(t).is_none()
     }
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.
     pub fn to_host(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId) -> Verdict {
         if let Some(role) = self.ports.get(ingress).map(|s| s.role)
-            && let Err(reason) = guard::routed(&self.sw.cfg, role, p)
+            && let Err(reason) = guard::routed(self.cfg, role, p)
         {
             return Verdict::Drop(reason);
         }
@@ -180,8 +226,8 @@ impl Ctx<'_> {
     /// answered fragment by fragment, since a reply mirrors its request.
     fn echo(&mut self, pkt: &mut Packet<'_>, which: Local) -> Option<Verdict> {
         let own = match which {
-            Local::Gateway => Some(self.sw.cfg.gateway),
-            Local::Uplink => self.sw.cfg.uplink.as_ref().map(|u| u.ip),
+            Local::Gateway => Some(self.cfg.gateway),
+            Local::Uplink => self.cfg.uplink.as_ref().map(|u| u.ip),
         };
         let is_request = pkt.p.l4 == L4::EchoRequest
             || (pkt.p.has(bits::LATER_FRAGMENT)

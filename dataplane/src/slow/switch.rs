@@ -5,7 +5,8 @@ use super::ports::{AddPortError, PortReport, PortTable};
 use crate::base::counters::PortCounts;
 use crate::base::hash::Keyed;
 use crate::base::{
-    Config, Counters, PortId, PortInfo, PortSpec, Proto, Reason, Role, RuleId, Tick,
+    Config, Counters, HostNet, PortId, PortInfo, PortSpec, Proto, Reason, Role, RuleId, Tick,
+    UplinkConfig,
 };
 use crate::conntrack::Conntrack;
 use crate::flow::record::flags;
@@ -24,8 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all workers share.
 pub struct Switch {
-    /// Configuration, fixed for life.
-    pub cfg: Config,
+    cfg: ArcSwap<Config>,
     /// Connections.
     pub conntrack: Conntrack,
     /// Published ports.
@@ -101,8 +101,34 @@ impl Switch {
             change: Mutex::new(()),
             base: Mutex::default(),
             closing: Mutex::default(),
-            cfg,
+            cfg: ArcSwap::from_pointee(cfg),
         }
+    }
+
+    /// The configuration as of now; only the uplink and the host ever change.
+    #[inline]
+    pub fn cfg(&self) -> arc_swap::Guard<Arc<Config>> {
+        self.cfg.load()
+    }
+
+    /// Changes the outside and what is known of the host. What was decided before is void; what
+    /// a worker decides in the batch that it has in hand may still rest on the old state, so bump
+    /// the generation again when each has passed a batch boundary.
+    pub fn set_uplink(&self, uplink: Option<UplinkConfig>, host: Option<Arc<HostNet>>) {
+        let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Config::clone(&self.cfg.load());
+        let mac = |u: Option<UplinkConfig>| u.map(|u| u.mac);
+        let other = mac(now.uplink) != mac(uplink);
+        self.cfg.store(Arc::new(Config {
+            uplink,
+            host,
+            ..now
+        }));
+        if other {
+            // Another interface has other neighbours.
+            self.lose(self.neigh.forget_zone(Zone::Uplink));
+        }
+        self.generation.bump();
     }
 
     /// What the connections' tables take.
@@ -317,7 +343,7 @@ impl Switch {
             return;
         }
         let mut q = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        if q.len() >= self.cfg.limits.connections as usize {
+        if q.len() >= self.cfg.load().limits.connections as usize {
             q.pop_front();
         }
         q.push_back((id, r.incarnation.load(Relaxed)));

@@ -88,6 +88,10 @@ impl Inline {
         };
         self.batch.clear();
         queue.recv(&mut self.batch, usize::MAX)?;
+        match queue.lost() {
+            0 => {}
+            n => engine.lost(port, n),
+        }
         if !self.batch.is_empty() {
             engine.process(&mut self.batch, port, now, queues);
         }

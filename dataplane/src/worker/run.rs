@@ -44,6 +44,8 @@ impl Default for Pace {
 pub enum Command {
     /// A port, and this worker's end of it.
     AddPort(PortId, Option<Box<dyn PortQueue>>, Sender<io::Result<()>>),
+    /// Nothing: acknowledged, it says that the worker passed a batch boundary.
+    Pass(Sender<io::Result<()>>),
     /// The port is gone: close its queue.
     RemovePort(PortId, Sender<io::Result<()>>),
     /// End.
@@ -159,6 +161,15 @@ impl Worker {
                 let _ = self.events.try_send(Event::Panicked(port, frame));
             }
         }
+        if let Some(queue) = self.queues.get(port) {
+            match queue.lost() {
+                0 => {}
+                n => self.engine.lost(port, n),
+            }
+        }
+        if let Some(proto) = self.engine.switch().external.short() {
+            let _ = self.events.try_send(Event::PortsShort(proto));
+        }
         match more {
             Ok(true) => self.wait.again(port),
             Ok(false) => {}
@@ -189,6 +200,9 @@ impl Worker {
                 }
                 Command::RemovePort(port, done) => {
                     self.close(port);
+                    let _ = done.send(Ok(()));
+                }
+                Command::Pass(done) => {
                     let _ = done.send(Ok(()));
                 }
                 Command::Stop => return false,

@@ -2,8 +2,9 @@
 
 use super::run::{Clock, Command, Pace, Worker};
 use crate::base::counters::Totals;
-use crate::base::{Config, Instant, PortId, PortSpec, RuleId};
+use crate::base::{Config, HostNet, Instant, Mac, PortId, PortSpec, Proto, RuleId, UplinkConfig};
 use crate::conntrack::ConnReport;
+use crate::flow::Zone;
 use crate::frame::Frame;
 use crate::l2::{FdbCounts, FdbReport};
 use crate::nat::{InUse, NatReport, Publication, PublishError};
@@ -15,6 +16,7 @@ use crate::slow::switch::Switch;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::Waker;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -24,6 +26,9 @@ pub enum Event {
     /// The port's device died (its namespace was deleted, or the interface). The owner removes
     /// the port. May come once per worker.
     PortGone(PortId),
+    /// A shared address is about to run out of the ports that its host lends. Said once until
+    /// more are lent.
+    PortsShort(Proto),
     /// This frame of this port made a worker panic; the worker goes on.
     Panicked(PortId, Frame),
 }
@@ -151,6 +156,30 @@ impl Runtime {
         // A worker that has ended has closed its queues.
         let _ = self.tell(|_, done| Command::RemovePort(id, done));
         known
+    }
+
+    /// Changes the outside and what is known of the host whose interface it shares. When this
+    /// returns no worker goes by the old state any more. Connections by an external address that
+    /// is gone end with their next frame, under [`crate::base::Reason::AddressGone`].
+    pub fn set_uplink(&self, uplink: Option<UplinkConfig>, host: Option<Arc<HostNet>>) {
+        self.sw.set_uplink(uplink, host);
+        // A worker that has ended decides nothing.
+        let _ = self.tell(|_, done| Command::Pass(done));
+        self.sw.generation.bump();
+    }
+
+    /// A neighbour outside that the host knows, as if it had just answered; a permanent one is
+    /// never asked. One that the switch is asking itself is left to its own answer, which comes to
+    /// both.
+    pub fn neighbour_outside(&self, ip: Ipv4Addr, mac: Mac, permanent: bool) {
+        let (neigh, now) = (&self.sw.neigh, self.now().tick());
+        if neigh.is_pending(Zone::Uplink, ip) {
+            return;
+        }
+        match permanent {
+            true => neigh.pin(Zone::Uplink, ip, mac, now),
+            false => neigh.seed(Zone::Uplink, ip, mac, now),
+        };
     }
 
     /// The ports with their counters.

@@ -83,7 +83,7 @@ fn sound(p: &Plan) {
         assert!(n.subnet.contains(&a.ip) && a.ip != n.gateway);
         assert!(p.ports[..i].iter().all(|b| !publication::overlap(a, b)));
     }
-    if let Some(u) = &p.uplink {
+    if let Some(u) = p.uplink.tap() {
         assert!(u.ip.addr() != u.peer.addr() && u.ip.trunc() == u.peer.trunc());
         assert!(!n.subnet.contains(&u.ip.addr()) && !n.subnet.contains(&u.peer.addr()));
     }
@@ -131,6 +131,13 @@ fn uplink(text: &str) {
             let (n, i) = (&u.netns, &u.ifname);
             let again = format!("tap:{n}:{i},ip={},peer={}", u.ip, u.peer);
             assert_eq!(again.parse(), Ok(UplinkSpec::Tap(u)));
+        }
+        Ok(UplinkSpec::Nic(u)) => {
+            let again = u
+                .ifname
+                .as_ref()
+                .map_or("nic".to_owned(), |i| format!("nic:{i}"));
+            assert!(u.asked && again == text);
         }
         Err(e) => sentence(e),
     }

@@ -9,11 +9,13 @@
 //! - [`isolate`]: from a test function to that process and back;
 //! - [`bins`]: where `switchd` and `switchctl` are;
 //! - [`ns`]: namespaces; [`daemon`]: the programs; [`world`]: host, containers and outside;
+//! - [`nic`]: a host with an interface towards an outside, which the switch shares;
 //! - [`tcp`], [`udp`]: traffic that is checked at both ends.
 
 pub mod bins;
 pub mod daemon;
 pub mod isolate;
+pub mod nic;
 pub mod ns;
 pub mod tcp;
 pub mod udp;

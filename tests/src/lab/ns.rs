@@ -101,6 +101,12 @@ impl Ns {
             .expect("changing the MTU");
     }
 
+    /// Deletes an interface.
+    pub fn delete_link(&self, interface: &str) {
+        let index = self.link(interface).expect("that interface").index;
+        self.netlink().delete_link(index).expect("deleting it");
+    }
+
     /// A TCP listener inside.
     pub fn listen(&self, ip: impl Into<Ipv4Addr>, port: u16) -> TcpListener {
         let at = SocketAddr::from((ip.into(), port));

@@ -9,6 +9,7 @@ pub mod net;
 pub mod odd;
 pub mod packet;
 pub mod scenes;
+pub mod shared;
 
 use check::Seen;
 use dataplane::base::{

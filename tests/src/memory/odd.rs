@@ -13,6 +13,8 @@ use std::os::fd::RawFd;
 pub struct Odd {
     /// What it will deliver.
     pub recv: Option<Frame>,
+    /// Frames that it lost before.
+    pub lost: u64,
 }
 
 impl PortQueue for Odd {
@@ -30,6 +32,10 @@ impl PortQueue for Odd {
         Ok(false)
     }
 
+    fn lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
     fn send(&mut self, _: &VnetHdr, _: &[IoSlice<'_>]) -> Result<(), SendError> {
         Err(SendError::Io(std::io::ErrorKind::Other.into()))
     }
@@ -44,8 +50,20 @@ impl PortQueue for Odd {
 /// # Panics
 /// When the switch takes no more ports.
 pub fn add_odd(lab: &mut Lab, recv: Option<Frame>) -> Mac {
+    add(lab, Odd { recv, lost: 0 })
+}
+
+/// The same with one that says that it lost frames.
+///
+/// # Panics
+/// When the switch takes no more ports.
+pub fn add_odd_that_lost(lab: &mut Lab, lost: u64) -> Mac {
+    add(lab, Odd { recv: None, lost })
+}
+
+fn add(lab: &mut Lab, odd: Odd) -> Mac {
     let ip = Ipv4Addr::new(10, 0, 0, 9);
-    let queue = Box::new(Odd { recv });
+    let queue = Box::new(odd);
     lab.sw
         .add_port(spec("odd", Role::Access, ip, 1500), vec![queue], lab.now)
         .expect("a port");

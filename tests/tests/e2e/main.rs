@@ -7,6 +7,7 @@ mod harness;
 mod icmp;
 mod lifecycle;
 mod localhost;
+mod nic;
 mod outputs;
 mod refusals;
 mod run;

@@ -25,7 +25,16 @@ pub fn status(s: &Status, ports: &[Publication]) -> String {
         "uplink",
         match &s.uplink {
             None => "none".to_owned(),
-            Some(u) => format!("{} to {}@{} {}", u.ip, u.interface, u.netns, u.peer),
+            Some(u) if u.peer.contains('/') => {
+                format!("{} to {}@{} {}", u.ip, u.interface, u.netns, u.peer)
+            }
+            Some(u) if u.peer.is_empty() => {
+                format!("{} {}, shared with the host", u.interface, u.ip)
+            }
+            Some(u) => format!(
+                "{} {} via {}, shared with the host",
+                u.interface, u.ip, u.peer
+            ),
         },
     );
     row("localhost", on_off(s.localhost).to_owned());

@@ -51,17 +51,29 @@ impl Engine {
     ) -> io::Result<()> {
         let registry = self.poll.registry();
         if proto == Proto::UDP {
-            let fd = socket::udp_listener(addr)?;
+            let fd = socket::udp_listener(addr, self.uplink)?;
             return self.udp.add(owner, fd, target, |fd, key| {
                 watch(registry, fd, key.token(UDP_PORT), Interest::READABLE)
             });
         }
-        let fd = socket::tcp_listener(addr)?;
+        let fd = socket::tcp_listener(addr, self.uplink)?;
         let made = self.listeners.try_insert(|key| {
             watch(registry, &fd, key.token(LISTENER), Interest::READABLE)?;
             Ok(Listener { owner, fd, target })
         });
         made.map(|_| ())
+    }
+
+    /// Has all listeners, and those to come, ignore what comes in by this interface.
+    pub(super) fn deaf_to(&mut self, uplink: Option<u32>) -> Result<(), ForwardError> {
+        self.uplink = uplink;
+        for key in self.listeners.keys_where(|_| true) {
+            if let Some(l) = self.listeners.get_mut(key) {
+                socket::deaf_to(&l.fd, uplink).map_err(|e| ForwardError::Filter(e.into()))?;
+            }
+        }
+        let done = self.udp.each_port(|fd| socket::deaf_to(fd, uplink));
+        done.map_err(|e| ForwardError::Filter(e.into()))
     }
 
     /// Closes all that belongs to `id`: first the listeners, so that nothing new comes.
@@ -98,7 +110,7 @@ fn check(p: &Publication, gateway: Ipv4Addr) -> Result<(), ForwardError> {
 }
 
 /// The sentence for a bind that failed.
-fn refusal(addr: SocketAddrV4, proto: Proto, e: io::Error) -> ForwardError {
+pub(crate) fn refusal(addr: SocketAddrV4, proto: Proto, e: io::Error) -> ForwardError {
     let proto = proto.name();
     match e.kind() {
         io::ErrorKind::AddrInUse => ForwardError::InUse { addr, proto },

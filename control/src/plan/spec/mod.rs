@@ -16,7 +16,7 @@ mod tests;
 pub use attach::AttachSpec;
 pub use ifname::IfName;
 pub use netns::NetnsRef;
-pub use uplink::{UplinkSpec, UplinkTap};
+pub use uplink::{UplinkNic, UplinkSpec, UplinkTap};
 
 use std::net::Ipv4Addr;
 

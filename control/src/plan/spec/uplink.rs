@@ -1,11 +1,11 @@
-//! `none` or `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
+//! `none`, `nic[:IFNAME]` or `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
 
 use super::{IfName, NetnsRef, SpecError, digits, host_address};
 use ipnet::Ipv4Net;
 use std::str::FromStr;
 
 /// How an uplink is written.
-pub const SHAPE: &str = "none or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
+pub const SHAPE: &str = "none, nic, nic:IFNAME or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
      as tap:out:eth0,ip=192.0.2.1/24,peer=192.0.2.2/24";
 
 /// The outside world, as it was asked for.
@@ -15,6 +15,35 @@ pub enum UplinkSpec {
     None,
     /// A namespace.
     Tap(UplinkTap),
+    /// An interface of the host, shared with it.
+    Nic(UplinkNic),
+}
+
+impl UplinkSpec {
+    /// The namespace, if it is one.
+    pub fn tap(&self) -> Option<&UplinkTap> {
+        match self {
+            UplinkSpec::Tap(tap) => Some(tap),
+            UplinkSpec::None | UplinkSpec::Nic(_) => None,
+        }
+    }
+}
+
+/// An outside world behind an interface of the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UplinkNic {
+    /// The interface; `None`: that of the default route.
+    pub ifname: Option<IfName>,
+    /// Whether a person asked for it. If not, the switch does without where it can't be had.
+    pub asked: bool,
+}
+
+impl UplinkNic {
+    /// What is tried when nobody said anything: the interface of the default route.
+    pub const DEFAULT: UplinkNic = UplinkNic {
+        ifname: None,
+        asked: false,
+    };
 }
 
 /// An outside world that is a namespace.
@@ -41,6 +70,17 @@ impl FromStr for UplinkSpec {
         };
         if spec == "none" {
             return Ok(UplinkSpec::None);
+        }
+        let asked = true;
+        if spec == "nic" {
+            return Ok(UplinkSpec::Nic(UplinkNic {
+                ifname: None,
+                asked,
+            }));
+        }
+        if let Some(name) = spec.strip_prefix("nic:") {
+            let ifname = Some(name.parse()?);
+            return Ok(UplinkSpec::Nic(UplinkNic { ifname, asked }));
         }
         let rest = spec.strip_prefix("tap:").ok_or_else(shape)?;
         let (netns, rest) = NetnsRef::split(rest);

@@ -1,7 +1,10 @@
 //! The device back ends: with `base::mem` the only unsafe code.
 #![allow(unsafe_code)]
 
+pub mod filter;
 mod ioctl;
+pub mod lookup;
+pub mod packet;
 pub mod tap;
 pub mod tap_plain;
 #[cfg(test)]

@@ -173,15 +173,6 @@ impl AsFd for TapQueue {
 /// A frame of more bytes ends its batch: it is written at once, while it is in the cache.
 const LARGE: usize = 32 * 1024;
 
-/// In place of a header that can't be decoded: a checksum that starts and ends behind any frame,
-/// which the parser drops as `vnet_hdr_bad`. So such frames are counted where all others are.
-const IMPOSSIBLE: VnetHdr = VnetHdr {
-    needs_csum: true,
-    csum_start: u16::MAX,
-    csum_offset: u16::MAX,
-    ..VnetHdr::PLAIN
-};
-
 /// Parts of a frame that are written without an allocation.
 pub(super) const FEW: usize = 8;
 /// Parts in one `writev` (`IOV_MAX`, with the header).
@@ -201,11 +192,12 @@ impl PortQueue for TapQueue {
             let room = frame.rx_room(VnetHdr::LEN);
             match rustix::io::read(&self.fd, &mut *room) {
                 Ok(n) => {
-                    let hdr = VnetHdr::decode(room.get(..n).unwrap_or(&[])).unwrap_or(IMPOSSIBLE);
+                    let hdr = VnetHdr::decode(room.get(..n).unwrap_or(&[]))
+                        .unwrap_or(VnetHdr::IMPOSSIBLE);
                     frame.set_received(n.saturating_sub(VnetHdr::LEN), hdr);
                 }
                 // Consumed, and lost in the kernel: an empty frame stands for it.
-                Err(Errno::INVAL) => frame.set_received(0, IMPOSSIBLE),
+                Err(Errno::INVAL) => frame.set_received(0, VnetHdr::IMPOSSIBLE),
                 Err(Errno::AGAIN) => return Ok(false),
                 Err(Errno::INTR) => continue,
                 // What was read before has to be processed first; the next call says why.
@@ -223,24 +215,7 @@ impl PortQueue for TapQueue {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        let head = hdr.encode();
-        if parts.len() < FEW {
-            let mut iov = [IoSlice::new(&[]); FEW];
-            for (to, from) in iov
-                .iter_mut()
-                .zip(std::iter::once(&IoSlice::new(&head)).chain(parts))
-            {
-                *to = *from;
-            }
-            self.write(iov.get(..=parts.len()).unwrap_or(&iov))
-        } else if parts.len() < MANY {
-            let mut iov = Vec::with_capacity(parts.len() + 1);
-            iov.push(IoSlice::new(&head));
-            iov.extend_from_slice(parts);
-            self.write(&iov)
-        } else {
-            Err(SendError::Refused)
-        }
+        write_with(&self.fd, hdr, parts, send_error)
     }
 
     fn poll_fd(&self) -> Option<RawFd> {
@@ -248,15 +223,39 @@ impl PortQueue for TapQueue {
     }
 }
 
-impl TapQueue {
-    fn write(&self, iov: &[IoSlice<'_>]) -> Result<(), SendError> {
+/// Writes a frame behind its header in one call.
+pub(super) fn write_with(
+    fd: &impl AsFd,
+    hdr: &VnetHdr,
+    parts: &[IoSlice<'_>],
+    error: fn(Errno) -> SendError,
+) -> Result<(), SendError> {
+    let head = hdr.encode();
+    let write = |iov: &[IoSlice<'_>]| {
         loop {
-            return match rustix::io::writev(&self.fd, iov) {
+            return match rustix::io::writev(fd, iov) {
                 Ok(_) => Ok(()),
                 Err(Errno::INTR) => continue,
-                Err(e) => Err(send_error(e)),
+                Err(e) => Err(error(e)),
             };
         }
+    };
+    if parts.len() < FEW {
+        let mut iov = [IoSlice::new(&[]); FEW];
+        for (to, from) in iov
+            .iter_mut()
+            .zip(std::iter::once(&IoSlice::new(&head)).chain(parts))
+        {
+            *to = *from;
+        }
+        write(iov.get(..=parts.len()).unwrap_or(&iov))
+    } else if parts.len() < MANY {
+        let mut iov = Vec::with_capacity(parts.len() + 1);
+        iov.push(IoSlice::new(&head));
+        iov.extend_from_slice(parts);
+        write(&iov)
+    } else {
+        Err(SendError::Refused)
     }
 }
 

@@ -226,3 +226,62 @@ fn errors_say_what_to_do() {
     let eperm = std::io::Error::from_raw_os_error(libc::EPERM);
     assert!(text(tap::iff_error("x", eperm)).contains("CAP_NET_ADMIN"));
 }
+
+#[test]
+fn the_kernel_is_quiet_about_ports_of_one_interface() {
+    use std::io::ErrorKind;
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    in_new_netns(|| {
+        set_up("lo", true);
+        let here = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        let mut quiet = match super::lookup::Quiet::new(1, &here) {
+            Ok(q) => q,
+            Err(e) => {
+                eprintln!("SKIPPED: no sk_lookup here: {e}");
+                return;
+            }
+        };
+        let tcp = |port: u16| {
+            let to = SocketAddr::from(([127, 0, 0, 1], port));
+            let wait = std::time::Duration::from_millis(100);
+            TcpStream::connect_timeout(&to, wait)
+                .map(drop)
+                .map_err(|e| e.kind())
+        };
+        let udp = |port: u16| {
+            let s = UdpSocket::bind("127.0.0.1:0").unwrap();
+            s.connect(("127.0.0.1", port)).unwrap();
+            s.set_read_timeout(Some(std::time::Duration::from_millis(100)))
+                .unwrap();
+            s.send(b"x").unwrap();
+            s.recv(&mut [0; 9]).map(drop).map_err(|e| e.kind())
+        };
+        let (refused, silent) = (Err(ErrorKind::ConnectionRefused), Err(ErrorKind::TimedOut));
+        quiet
+            .set(crate::base::Proto::TCP, 5_000, 60_000, true)
+            .unwrap();
+        quiet.set(crate::base::Proto::UDP, 77, 77, true).unwrap();
+        for (port, wanted) in [
+            (4_999, refused),
+            (5_000, silent),
+            (33_333, silent),
+            (60_000, silent),
+            (60_001, refused),
+            (77, refused),
+        ] {
+            assert_eq!(tcp(port), wanted, "tcp {port}");
+        }
+        assert_eq!(udp(77), Err(ErrorKind::WouldBlock));
+        assert_eq!([udp(76), udp(78), udp(5_000)], [refused; 3]);
+        // A service there is not heard either, until the port is let go.
+        let service = TcpListener::bind("127.0.0.1:6000").unwrap();
+        assert_eq!(tcp(6_000), silent);
+        quiet
+            .set(crate::base::Proto::TCP, 6_000, 6_000, false)
+            .unwrap();
+        assert_eq!([tcp(6_000), tcp(5_999)], [Ok(()), silent]);
+        drop(quiet);
+        assert_eq!(tcp(5_999), refused);
+        drop(service);
+    });
+}

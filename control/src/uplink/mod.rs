@@ -1,0 +1,3 @@
+//! Outsides that are more than a namespace.
+
+pub mod nic;

@@ -1,0 +1,44 @@
+//! A lab whose uplink shares its host's interface and address.
+
+use super::{Lab, PEER, UP, config};
+use dataplane::base::{HostNet, HostRoute, Proto, Via};
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// The ports that the host lends for masquerade.
+pub const LENT: RangeInclusive<u16> = 61_000..=61_099;
+
+/// A host with these addresses. Its routes lead out by PEER, or on the link, and 203.0.113.0/24
+/// by another interface.
+pub fn host_with(addresses: &[Ipv4Addr]) -> Arc<HostNet> {
+    let route = |dst, prefix, via| HostRoute { dst, prefix, via };
+    let routes = vec![
+        route(Ipv4Addr::UNSPECIFIED, 0, Via::Gateway(PEER)),
+        route(Ipv4Addr::new(192, 0, 2, 0), 24, Via::Link),
+        route(Ipv4Addr::new(203, 0, 113, 0), 24, Via::Elsewhere),
+    ];
+    Arc::new(HostNet::new(addresses.to_vec(), routes))
+}
+
+/// [`Lab::ready`] on a host that has the uplink's address too.
+pub fn shared_lab() -> Lab {
+    let mut cfg = config();
+    cfg.host = Some(host_with(&[UP]));
+    let lab = Lab::ready_with(cfg);
+    let external = &lab.sw.switch().external;
+    external.share_with_host();
+    let ports: Vec<u16> = LENT.collect();
+    for proto in [Proto::TCP, Proto::UDP, Proto::ICMP] {
+        external.lend(proto, &ports, 100, (*LENT.start(), *LENT.end()));
+    }
+    lab
+}
+
+/// The host's address changes to this one.
+pub fn move_to(lab: &Lab, ip: Ipv4Addr) {
+    let leg = config()
+        .uplink
+        .map(|u| dataplane::base::UplinkConfig { ip, ..u });
+    lab.sw.switch().set_uplink(leg, Some(host_with(&[ip])));
+}

@@ -1,0 +1,8 @@
+//! The host's own interface as uplink: containers, LAN and the host itself by one address.
+
+mod changes;
+mod many;
+mod publishing;
+mod refusals;
+mod sharing;
+mod strangers;
