@@ -29,6 +29,8 @@ pub struct Said {
     asked: bool,
     /// It sent a SYN of another number before that.
     again: bool,
+    /// That SYN came in fragments.
+    cut: bool,
 }
 
 /// A segment.
@@ -41,6 +43,8 @@ struct Segment {
     flags: u8,
     window: u32,
     scale: Option<u8>,
+    /// It came in fragments.
+    cut: bool,
 }
 
 /// A segment beside what was said before it.
@@ -98,7 +102,15 @@ fn segment(o: &Out) -> Option<Segment> {
         flags,
         window: u32::from(be16(l4, 14)?),
         scale: l4.get(20..header).and_then(window_scale),
+        cut: false,
     })
+}
+
+/// The segment that goes in.
+fn came_in(wires: &[Wire]) -> Option<Segment> {
+    let s = segment(datagrams(wires).first()?)?;
+    let cut = wires.len() > 1;
+    Some(Segment { cut, ..s })
 }
 
 fn window_scale(mut options: &[u8]) -> Option<u8> {
@@ -115,7 +127,7 @@ fn window_scale(mut options: &[u8]) -> Option<u8> {
 impl Watch {
     /// Where the segment that goes in lies, if it is one of a conversation.
     pub fn place(&self, wires: &[Wire]) -> Option<Placed> {
-        let s = segment(datagrams(wires).first()?)?;
+        let s = came_in(wires)?;
         let (c, dir) = self.find(&s.tuple)?;
         Some(self.0[c].place(dir, s))
     }
@@ -129,7 +141,7 @@ impl Watch {
 
     /// Remembers what went in if the kernel let it through.
     pub fn hear(&mut self, wires: &[Wire], out: &[Out]) {
-        let Some(s) = datagrams(wires).first().and_then(segment) else {
+        let Some(s) = came_in(wires) else {
             return;
         };
         let all = assembled(out);
@@ -218,6 +230,7 @@ impl Said {
             finished: false,
             asked: s.ack.is_none(),
             again,
+            cut: s.cut,
         }
     }
 }
@@ -343,6 +356,11 @@ impl Placed {
     /// Whether the other side, which alone was heard, gave up by a RST.
     pub fn answers_who_gave_up(&self) -> bool {
         self.ended && self.own.end.is_none() && self.other.end.is_some()
+    }
+
+    /// Whether the SYN that it answers came in fragments.
+    pub const fn answers_a_cut_syn(&self) -> bool {
+        self.other.cut
     }
 
     /// Whether the sender is the only one that was heard.

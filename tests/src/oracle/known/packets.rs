@@ -6,7 +6,7 @@ use crate::oracle::facts::*;
 use crate::oracle::run::Case;
 use crate::oracle::sequence::{Flow, Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
-use dataplane::base::Reason;
+use dataplane::base::{Proto, Reason};
 
 fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
     case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
@@ -42,6 +42,16 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "echo-code-not-judged",
+        why: "Echo has no codes but 0 (RFC 792), and what another one means is the receiver's to say. \
+              For Linux it is a part of what is asked, which an answer has to have as well.",
+        after: After::Ends,
+        is: |c| {
+            let other = |w: &Wire| matches!(message(&w.bytes), Some((Proto::ICMP, [0 | 8, code, ..])) if *code > 0);
+            c.wires.iter().any(other) && c.kernel.is_empty() && c.switch.len() == 1
+        },
+    },
+    Difference {
         name: "options-not-filled",
         why: "Linux writes its address and time into record-route and timestamp options, and \
               repeats options in its answers. The switch carries options as they are (RFC 7126 \
@@ -72,7 +82,7 @@ pub const KNOWN: &[Difference] = &[
         name: "rules-before-ttl-and-mtu",
         why: "Linux looks at the time to live and the MTU before its rules refuse a packet, and tells \
               the sender. The switch says nothing about a packet that would not be carried anyway.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let refused = [
                 Reason::IcmpNoMatch,

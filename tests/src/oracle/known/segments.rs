@@ -60,6 +60,16 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "tcp-syn-in-fragments",
+        why: "The switch carries fragments as they come, and counts what the first one holds. No stack \
+              sends a SYN in fragments; an answer to the data in the others is refused.",
+        after: After::Ends,
+        is: |c| {
+            let refused = only_kernel_passes(c, Reason::TcpInvalidState, opens);
+            refused && lies(c, Placed::answers_a_cut_syn)
+        },
+    },
+    Difference {
         name: "tcp-reset-refused",
         why: "A RST that is not at the exact place is refused, in every state (RFC 5961 section 3). \
               Linux lets some pass untracked.",
