@@ -257,7 +257,13 @@ pub const KNOWN: &[Difference] = &[
                 Reason::Ipv4Checksum,
             ];
             let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
-            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
+            let cut = |w: &Wire| w.hdr.gso != Gso::None && c.kernel.len() > 1;
+            let by_mac = |o: &Out, w: &Wire| o.bytes.get(..14) == w.bytes.get(..14);
+            let as_it_came = match (c.kernel, c.wires) {
+                ([o], [w]) => same(o, w),
+                (all, [w]) => cut(w) && all.iter().all(|o| by_mac(o, w)),
+                _ => false,
+            };
             let wrong = c.wires.iter().all(|w| header_is_wrong(&w.bytes));
             wrong && refused_for(c, &malformed) && as_it_came
         },
@@ -266,7 +272,7 @@ pub const KNOWN: &[Difference] = &[
         name: "malformed-between-neighbours",
         why: "A TCP or UDP header that no stack sends is refused on every routed way. Linux does not \
               look at it where it does not track.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
