@@ -201,6 +201,13 @@ pub fn without_quoted_fragment(o: &mut Out) {
     }
 }
 
+/// Whether this is an answer to echo by the router.
+pub fn is_echo_reply(o: &Out) -> bool {
+    let own =
+        o.bytes.get(26..30) == Some(&UP.octets()) || o.bytes.get(26..30) == Some(&GW.octets());
+    own && matches!(message(&o.bytes), Some((Proto::ICMP, [0, ..])))
+}
+
 /// Whether this is an ICMP error.
 pub fn is_icmp_error(b: &[u8]) -> bool {
     matches!(message(b), Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])))

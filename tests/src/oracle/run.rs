@@ -36,8 +36,8 @@ pub struct Case<'a> {
     pub carried_in_part: bool,
     /// The TCP conversation is not, or was not, one that two stacks would have.
     pub odd: bool,
-    /// The first answer in it was a RST.
-    pub refused: bool,
+    /// Linux has forgotten its TCP conversation.
+    pub forgotten: bool,
     /// Where the segment lies in its TCP conversation.
     pub place: Option<Placed>,
 }
@@ -211,9 +211,9 @@ impl Runner {
                 dropped: &dropped,
                 carried_in_part: outs[1].is_empty() && raw[1] > 0,
                 odd,
-                refused: tuples
+                forgotten: tuples
                     .get(flow.unwrap_or(last_flow))
-                    .is_some_and(|t| watch.was_refused(t)),
+                    .is_some_and(|t| watch.is_forgotten(t)),
                 place,
             };
             if outs[1] != outs[2] {

@@ -72,10 +72,16 @@ pub fn learn(
         }
     }
     // What was refused at first may come out when it comes again.
-    let client = s.flows.get(n).map(|f| f.client_ip().octets());
-    let by_client = wires
-        .iter()
-        .any(|w| w.bytes.get(26..30) == client.as_ref().map(|c| &c[..]));
+    let by_client = s.flows.get(n).is_some_and(|f| {
+        // A container that speaks with itself is told from its server by its port.
+        let own_port = |w: &Wire| {
+            f.server() != Some(f.client)
+                || parse::parse(&w.bytes, &w.hdr).is_ok_and(|p| p.tuple.sport == f.sport)
+        };
+        let client = f.client_ip().octets();
+        let from_it = |w: &Wire| w.bytes.get(26..30) == Some(&client[..]) && own_port(w);
+        wires.iter().any(from_it)
+    });
     if let (Step::Again(_), Some(v), true) = (step, side.views.get_mut(n), by_client) {
         let parsed = out
             .iter()

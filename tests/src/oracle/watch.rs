@@ -29,6 +29,8 @@ pub struct Said {
     asked: bool,
     /// It sent a SYN of another number before that.
     again: bool,
+    /// That SYN came in fragments.
+    cut: bool,
 }
 
 /// A segment.
@@ -38,9 +40,13 @@ struct Segment {
     seq: u32,
     end: u32,
     ack: Option<u32>,
+    /// The right edge of its selective acknowledgement (RFC 2018).
+    sack: Option<u32>,
     flags: u8,
     window: u32,
     scale: Option<u8>,
+    /// It came in fragments.
+    cut: bool,
 }
 
 /// A segment beside what was said before it.
@@ -53,6 +59,8 @@ pub struct Placed {
     pub by_initiator: bool,
     /// A RST, or the FINs of both, went before.
     pub ended: bool,
+    /// And then a SYN that was refused.
+    pub given_up: bool,
 }
 
 /// A conversation: what its two ends send, as it comes in.
@@ -63,6 +71,8 @@ struct Conversation {
     /// SYNs that passed though the conversation was open.
     challenged: [Option<Segment>; 2],
     reset: bool,
+    /// A SYN after its end was refused, for which Linux forgets it.
+    given_up: bool,
 }
 
 /// All conversations of a sequence.
@@ -90,6 +100,7 @@ fn segment(o: &Out) -> Option<Segment> {
         proto,
     };
     let ack = be32(8)?;
+    let options = l4.get(20..header).unwrap_or(&[]);
     (proto == Proto::TCP).then_some(Segment {
         tuple,
         seq,
@@ -97,16 +108,36 @@ fn segment(o: &Out) -> Option<Segment> {
         ack: (flags & ACK != 0).then_some(ack),
         flags,
         window: u32::from(be16(l4, 14)?),
-        scale: l4.get(20..header).and_then(window_scale),
+        scale: option(options, 3).and_then(|o| Some((*o.first()?).min(14))),
+        sack: option(options, 5).and_then(|o| {
+            let edge = |b: &[u8]| Some(u32::from_be_bytes(b.get(4..8)?.try_into().ok()?));
+            o.chunks(8)
+                .filter_map(edge)
+                .reduce(|a, b| later(Some(a), b))
+        }),
+        cut: false,
     })
 }
 
-fn window_scale(mut options: &[u8]) -> Option<u8> {
+/// The segment that goes in.
+fn came_in(wires: &[Wire]) -> Option<Segment> {
+    let s = segment(datagrams(wires).first()?)?;
+    let cut = wires.len() > 1;
+    Some(Segment { cut, ..s })
+}
+
+/// The value of the first option of a kind.
+fn option(mut options: &[u8], kind: u8) -> Option<&[u8]> {
     loop {
         options = match *options {
             [1, ref more @ ..] => more,
-            [3, 3, n, ..] => return Some(n.min(14)),
-            [kind, len, ..] if kind > 1 && len > 1 => options.get(usize::from(len)..)?,
+            [k, len, ..] if k > 1 && len > 1 => {
+                let (one, more) = options.split_at_checked(usize::from(len))?;
+                if k == kind {
+                    return one.get(2..);
+                }
+                more
+            }
             _ => return None,
         };
     }
@@ -115,26 +146,31 @@ fn window_scale(mut options: &[u8]) -> Option<u8> {
 impl Watch {
     /// Where the segment that goes in lies, if it is one of a conversation.
     pub fn place(&self, wires: &[Wire]) -> Option<Placed> {
-        let s = segment(datagrams(wires).first()?)?;
+        let s = came_in(wires)?;
         let (c, dir) = self.find(&s.tuple)?;
         Some(self.0[c].place(dir, s))
     }
 
-    /// Whether the first answer to the segment that opened the conversation was a RST.
-    pub fn was_refused(&self, opened_by: &Tuple) -> bool {
-        let refused = |c: &Conversation| c.reset && c.said[1].end.is_none();
+    /// Whether Linux has forgotten the conversation: the first answer in it was a RST, or a SYN
+    /// after its end was refused.
+    pub fn is_forgotten(&self, opened_by: &Tuple) -> bool {
+        let refused = |c: &Conversation| c.given_up || c.reset && c.said[1].end.is_none();
         self.find(opened_by)
             .is_some_and(|(c, _)| refused(&self.0[c]))
     }
 
     /// Remembers what went in if the kernel let it through.
     pub fn hear(&mut self, wires: &[Wire], out: &[Out]) {
-        let Some(s) = datagrams(wires).first().and_then(segment) else {
+        let Some(s) = came_in(wires) else {
             return;
         };
         let all = assembled(out);
         let through = |o: &Segment| o.seq == s.seq && (o.flags ^ s.flags) & (SYN | RST) == 0;
         let Some(left) = all.iter().filter_map(|o| segment(&o.0)).find(through) else {
+            if let (Some((c, dir)), SYN) = (self.find(&s.tuple), s.flags & (SYN | ACK)) {
+                let c = &mut self.0[c];
+                c.given_up |= c.place(dir, s).ended;
+            }
             return;
         };
         let (c, dir) = self.find(&s.tuple).unwrap_or_else(|| {
@@ -143,6 +179,7 @@ impl Watch {
                 said: [Said::default(); 2],
                 challenged: [None; 2],
                 reset: false,
+                given_up: false,
             });
             (self.0.len() - 1, 0)
         });
@@ -166,6 +203,7 @@ impl Conversation {
             own: self.said[dir],
             other: self.said[1 - dir],
             by_initiator: dir == 0,
+            given_up: self.given_up,
             ended: self.reset || self.said[0].finished && self.said[1].finished,
         }
     }
@@ -179,8 +217,8 @@ impl Conversation {
         if s.flags & SYN == 0 {
             // Linux lets some pass without taking account of them: what lies outside, and the
             // answer of one who has not opened.
-            let whole = before.both_heard() && before.other.ack.is_some();
-            if before.own.syn.is_none() || whole && !before.inside() {
+            let outside = before.both_heard() && !before.linux_takes(true);
+            if before.own.syn.is_none() || outside {
                 return;
             }
         } else if before.own.syn != Some(s.seq.wrapping_add(1)) {
@@ -193,8 +231,12 @@ impl Conversation {
             if let Some(again) = answered {
                 self.said[1 - dir] = Said::opening(&again, false);
             }
-            self.said[dir] = Said::opening(s, before.own.syn.is_some());
-            self.reset = false;
+            if before.ended && s.ack.is_none() {
+                self.said[1 - dir] = Said::default();
+                self.challenged = [None; 2];
+            }
+            self.said[dir] = Said::opening(s, before.own.syn.is_some() && !before.ended);
+            (self.reset, self.given_up) = (false, false);
         }
         let own = &mut self.said[dir];
         own.end = Some(later(own.end, s.end));
@@ -218,6 +260,7 @@ impl Said {
             finished: false,
             asked: s.ack.is_none(),
             again,
+            cut: s.cut,
         }
     }
 }
@@ -253,13 +296,19 @@ impl Placed {
 
     /// Whether Linux's four conditions hold.
     pub fn inside(&self) -> bool {
+        self.linux_takes(false)
+    }
+
+    /// The same; `unknown` is the answer where the receiver has allowed nothing yet.
+    fn linux_takes(&self, unknown: bool) -> bool {
         let (own, other, s) = (&self.own, &self.other, &self.segment);
-        let (Some(end), Some(other_end), Some(acked)) = (own.end, other.end, other.ack) else {
+        let (Some(end), Some(other_end)) = (own.end, other.end) else {
             return false;
         };
         let (mine, theirs) = (window(own, other, s.window), window(other, own, 0));
-        let ack = s.ack.unwrap_or(other_end);
-        at_most(s.seq, acked.wrapping_add(theirs))
+        let ack = s.sack.or(s.ack).unwrap_or(other_end);
+        let allowed = |acked: u32| at_most(s.seq, acked.wrapping_add(theirs));
+        other.ack.map_or(unknown, allowed)
             && at_most(end.wrapping_sub(theirs), s.end)
             && at_most(ack, other_end)
             && at_most(other_end.wrapping_sub(mine.max(MARGIN)), ack)
@@ -343,6 +392,11 @@ impl Placed {
     /// Whether the other side, which alone was heard, gave up by a RST.
     pub fn answers_who_gave_up(&self) -> bool {
         self.ended && self.own.end.is_none() && self.other.end.is_some()
+    }
+
+    /// Whether the SYN that it answers came in fragments.
+    pub const fn answers_a_cut_syn(&self) -> bool {
+        self.other.cut
     }
 
     /// Whether the sender is the only one that was heard.

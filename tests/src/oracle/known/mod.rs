@@ -66,6 +66,7 @@ pub fn judge(case: &Case<'_>) -> Met {
         };
     }
     match all().find(|d| (d.is)(case)) {
+        Some(d) if refused_on_its_way(case) => Met::Known(d.name, After::Ends),
         Some(d) => Met::Known(d.name, d.after),
         None => Met::Unexplained,
     }

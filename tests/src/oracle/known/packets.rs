@@ -6,7 +6,8 @@ use crate::oracle::facts::*;
 use crate::oracle::run::Case;
 use crate::oracle::sequence::{Flow, Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
-use dataplane::base::Reason;
+use dataplane::base::{Proto, Reason};
+use dataplane::frame::Gso;
 
 fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
     case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
@@ -42,6 +43,37 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "superframe-length-not-judged",
+        why: "What the length field of a UDP superframe says is not looked at: the datagrams that are \
+              cut from it have each its own. Linux drops it.",
+        after: After::Ends,
+        is: |c| {
+            let udp = |w: &Wire| w.hdr.gso == Gso::UdpL4 && no_stack_sends(&w.bytes);
+            c.wires.iter().any(udp) && c.kernel.is_empty() && !c.switch.is_empty()
+        },
+    },
+    Difference {
+        name: "not-translatable",
+        why: "What sums or signs its addresses where a translation does not reach (AH, DCCP, UDP-Lite) \
+              is refused, and told. Linux changes the addresses.",
+        after: After::Ends,
+        is: |c| {
+            let signs = |w: &Wire| matches!(w.bytes.get(23), Some(33 | 51 | 136));
+            let told = matches!(c.switch, [o] if own_error(o) == Some((3, 13)));
+            c.wires.iter().all(signs) && c.dropped == [Reason::ProtoUnsupported] && told
+        },
+    },
+    Difference {
+        name: "echo-code-not-judged",
+        why: "Echo has no codes but 0 (RFC 792), and what another one means is the receiver's to say. \
+              For Linux it is a part of what is asked, which an answer has to have as well.",
+        after: After::Ends,
+        is: |c| {
+            let other = |w: &Wire| matches!(message(&w.bytes), Some((Proto::ICMP, [0 | 8, code, ..])) if *code > 0);
+            c.wires.iter().any(other) && c.kernel.is_empty() && c.switch.len() == 1
+        },
+    },
+    Difference {
         name: "options-not-filled",
         why: "Linux writes its address and time into record-route and timestamp options, and \
               repeats options in its answers. The switch carries options as they are (RFC 7126 \
@@ -50,7 +82,10 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let quoted = c.wires.iter().any(|w| quotes_options(&w.bytes));
             let as_they_are = c.switch.iter().all(|o| options_came_in(c, o));
-            (options_in(c) || quoted) && as_they_are && same_but(c, without_options)
+            // Linux can't answer where there is room for a part of an address.
+            let answered = c.kernel.is_empty() && matches!(c.switch, [o] if is_echo_reply(o));
+            let same = same_but(c, without_options) || options_in(c) && answered;
+            (options_in(c) || quoted) && as_they_are && same
         },
     },
     Difference {
@@ -72,7 +107,7 @@ pub const KNOWN: &[Difference] = &[
         name: "rules-before-ttl-and-mtu",
         why: "Linux looks at the time to live and the MTU before its rules refuse a packet, and tells \
               the sender. The switch says nothing about a packet that would not be carried anyway.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let refused = [
                 Reason::IcmpNoMatch,
@@ -151,11 +186,11 @@ pub const KNOWN: &[Difference] = &[
             // What it quotes may differ on purpose too.
             let blank = |o: &mut Out| {
                 without_source(o);
-                if quotes(quotes_options) {
-                    without_options(o);
-                }
                 if quotes(quotes_fragment) {
                     without_quoted_fragment(o);
+                }
+                if quotes(quotes_options) {
+                    without_options(o);
                 }
             };
             of_another_container(c) && same_but(c, blank)
@@ -222,7 +257,13 @@ pub const KNOWN: &[Difference] = &[
                 Reason::Ipv4Checksum,
             ];
             let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
-            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
+            let cut = |w: &Wire| w.hdr.gso != Gso::None && c.kernel.len() > 1;
+            let by_mac = |o: &Out, w: &Wire| o.bytes.get(..14) == w.bytes.get(..14);
+            let as_it_came = match (c.kernel, c.wires) {
+                ([o], [w]) => same(o, w),
+                (all, [w]) => cut(w) && all.iter().all(|o| by_mac(o, w)),
+                _ => false,
+            };
             let wrong = c.wires.iter().all(|w| header_is_wrong(&w.bytes));
             wrong && refused_for(c, &malformed) && as_it_came
         },
@@ -231,7 +272,7 @@ pub const KNOWN: &[Difference] = &[
         name: "malformed-between-neighbours",
         why: "A TCP or UDP header that no stack sends is refused on every routed way. Linux does not \
               look at it where it does not track.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
@@ -248,7 +289,8 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let clash = c.dropped == [Reason::NatClash];
             let said = |o| own_error(o) == Some((3, 13));
-            clash && c.switch.iter().all(said) && c.kernel.len() <= 1
+            let one = c.kernel.len() <= 1 || c.wires.iter().any(|w| w.hdr.gso != Gso::None);
+            clash && c.switch.iter().all(said) && one
         },
     },
     Difference {

@@ -60,6 +60,16 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "tcp-syn-in-fragments",
+        why: "The switch carries fragments as they come, and counts what the first one holds. No stack \
+              sends a SYN in fragments; an answer to the data in the others is refused.",
+        after: After::Ends,
+        is: |c| {
+            let refused = only_kernel_passes(c, Reason::TcpInvalidState, opens);
+            refused && lies(c, Placed::answers_a_cut_syn)
+        },
+    },
+    Difference {
         name: "tcp-reset-refused",
         why: "A RST that is not at the exact place is refused, in every state (RFC 5961 section 3). \
               Linux lets some pass untracked.",
@@ -137,12 +147,14 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-refused-lingers",
-        why: "Linux forgets a connection whose first answer is a RST. The switch keeps every closed \
-              one for the transitory time (RFC 7857 section 2.2), so an error about it still arrives.",
+        why: "Linux forgets a connection whose first answer is a RST, and one in TIME-WAIT when a SYN \
+              comes that opens nothing. The switch keeps every closed one for the transitory time \
+              (RFC 7857 section 2.2): what belongs to it still arrives, and errors about it.",
         after: After::Ends,
         is: |c| {
             let error = matches!(c.step, Step::Error(..) | Step::Again(_));
-            c.refused && error && c.kernel.is_empty() && c.switch.len() == 1
+            let late = c.forgotten && error && c.kernel.is_empty() && c.switch.len() == 1;
+            late || only_switch_passes(c, |_| true) && lies(c, |p| p.given_up)
         },
     },
 ];
