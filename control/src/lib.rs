@@ -15,4 +15,5 @@ pub mod netns;
 pub mod plan;
 pub mod replay;
 pub mod run;
+pub mod uplink;
 pub mod workers;

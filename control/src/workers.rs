@@ -2,12 +2,14 @@
 
 use crate::attach::Attached;
 use crate::plan::Plan;
+use crate::uplink::sockets;
 use crossbeam_channel::Receiver;
 use dataplane::base::{Instant, Mac, PortId, Role, RuleId};
 use dataplane::conntrack::ConnReport;
 use dataplane::l2::FdbReport;
 use dataplane::nat::{NatReport, Publication, PublishError};
 use dataplane::neigh::NeighReport;
+use dataplane::port::PortQueue;
 use dataplane::slow::{Config, PortSpec, UplinkConfig};
 pub use dataplane::worker::Tables;
 use dataplane::worker::{AddPortError, Event, Pace, PortReport, Runtime, WhileBusy};
@@ -68,6 +70,18 @@ impl Workers {
     /// # Errors
     /// No room, or a MAC in use. The interface is gone then.
     pub fn add(&self, far: Far, attached: Attached) -> Result<PortId, AddPortError> {
+        self.add_queues(far, attached.queues)
+    }
+
+    /// Connects something that is no interface.
+    ///
+    /// # Errors
+    /// As [`Workers::add`].
+    pub fn add_queues(
+        &self,
+        far: Far,
+        queues: Vec<Box<dyn PortQueue>>,
+    ) -> Result<PortId, AddPortError> {
         let spec = PortSpec {
             name: far.name,
             role: far.role,
@@ -75,7 +89,7 @@ impl Workers {
             ip: Some(far.ip),
             mtu: far.mtu,
         };
-        self.runtime.add_port(spec, attached.queues)
+        self.runtime.add_port(spec, queues)
     }
 
     /// Disconnects an interface, which takes it away. False when there is no such port.
@@ -154,18 +168,28 @@ pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
         gateway: n.gateway,
         gateway_mac: n.gateway_mac(),
         mtu: n.mtu,
-        uplink: plan.uplink.as_ref().map(|u| UplinkConfig {
-            ip: u.ip.addr(),
-            prefix: u.ip.prefix_len(),
-            mac: Mac::from_ip(u.ip.addr()),
-            next_hop: u.peer.addr(),
-            mtu: n.mtu,
-        }),
+        uplink: uplink(plan),
         timeouts: plan.timeouts,
         limits: plan.limits,
         tcp_pickup: plan.tcp_pickup,
         igmp_snooping: plan.igmp_snooping,
         hash_key,
+    }
+}
+
+/// The switch's own leg outside: in a namespace, or towards the engine of `--uplink sockets`.
+fn uplink(plan: &Plan) -> Option<UplinkConfig> {
+    let leg = |ip, prefix, next_hop| UplinkConfig {
+        ip,
+        prefix,
+        mac: Mac::from_ip(ip),
+        next_hop,
+        mtu: plan.network.mtu,
+    };
+    match (&plan.uplink, &plan.sockets) {
+        (Some(u), _) => Some(leg(u.ip.addr(), u.ip.prefix_len(), u.peer.addr())),
+        (None, Some(_)) => Some(leg(sockets::EXTERNAL, sockets::PREFIX, sockets::NEXT_HOP)),
+        (None, None) => None,
     }
 }
 

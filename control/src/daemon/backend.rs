@@ -1,6 +1,6 @@
 //! What the control API answers.
 
-use super::Shared;
+use super::{Shared, sockets};
 use crate::api::types::{
     Connection, FdbEntry, HostNetns, Neighbour, Port, Publication, Rules, Stats, Status, Uplink,
 };
@@ -39,12 +39,12 @@ impl Backend for Shared {
                 dev: self.host.dev,
                 ino: self.host.ino,
             },
-            uplink: plan.uplink.as_ref().map(|u| Uplink {
+            uplink: self.sockets.as_ref().map(|_| sockets::shown()).or(plan.uplink.as_ref().map(|u| Uplink {
                 netns: u.netns.to_string(),
                 interface: u.ifname.to_string(),
                 ip: u.ip.to_string(),
                 peer: u.peer.to_string(),
-            }),
+            })),
             localhost: plan.localhost,
             ports,
             publications,

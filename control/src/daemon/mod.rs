@@ -2,6 +2,7 @@
 //!
 //! - `start`: from a plan to a running switch, or nothing;
 //! - `ports` and `published`: attach, detach, publish, withdraw;
+//! - `sockets`: the engine of `--uplink sockets`;
 //! - `backend`: what the control API answers;
 //! - `events`: what the workers report.
 //!
@@ -14,6 +15,7 @@ mod events;
 mod ports;
 mod published;
 mod quarantine;
+mod sockets;
 mod start;
 
 use crate::api::{Backend, Server};
@@ -22,6 +24,7 @@ use crate::forward::RelayId;
 use crate::netns::NetnsId;
 use crate::plan::spec::scalar::Offload;
 use crate::plan::{Addresses, Failure, Plan};
+use crate::uplink::sockets::Sockets;
 use crate::workers::Workers;
 use dataplane::base::{Mac, PortId, Role, RuleId};
 use std::collections::BTreeMap;
@@ -94,6 +97,7 @@ pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
 struct Shared {
     // Dropped in this order: the host's listeners, then the interfaces.
     relay: Option<Relay>,
+    sockets: Option<Sockets>,
     workers: Workers,
     plan: Plan,
     /// What the self-test left of the wanted offloads.
@@ -127,6 +131,7 @@ impl Attachment {
     fn name(&self) -> String {
         match self.role {
             Role::Host => self.interface.clone(),
+            Role::Uplink if self.netns.is_empty() => self.interface.clone(),
             Role::Access | Role::Uplink => format!("{}@{}", self.interface, self.netns),
         }
     }

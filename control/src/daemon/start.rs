@@ -1,6 +1,6 @@
 //! From a plan to a running switch.
 
-use super::{Attachment, Daemon, Shared, State, events};
+use super::{Attachment, Daemon, Shared, State, events, sockets};
 use crate::api::{ApiError, ControlSocket, Kind, Server};
 use crate::attach::{self, Spec, TXQLEN};
 use crate::awake;
@@ -42,16 +42,26 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             plan.control.display()
         ));
     }
-    let offload = tested(plan.offload, &mut notes)?;
+    // Without the right to make a namespace each TAP's helper tests for itself.
+    let untested = plan.sockets.is_some() && !nix::unistd::geteuid().is_root();
+    let offload = match untested {
+        true => plan.offload,
+        false => tested(plan.offload, &mut notes)?,
+    };
     let while_busy = match plan.low_latency {
         true => Some(awake::hold().map_err(|e| Failure::Refused(e.to_string()))?),
         false => None,
     };
     let workers = Workers::start(&plan, while_busy)
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
-    let relay = relay(&plan, &host)?;
+    let engine = sockets::engine(&plan, workers.count())?;
+    let relay = match engine {
+        Some(_) => None,
+        None => relay(&plan, &host)?,
+    };
     let shared = Arc::new(Shared {
         relay,
+        sockets: engine,
         workers,
         offload,
         host: host.id(),
@@ -63,11 +73,15 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
         }),
         plan,
     });
-    host_port(&shared, &host)?;
+    match &shared.sockets {
+        Some(engine) => sockets::ports(&shared, engine)?,
+        None => host_port(&shared, &host)?,
+    }
     // Not longer than needed: an open namespace can't end.
     drop(host);
     match &shared.plan.uplink {
         Some(u) => uplink_port(&shared, u)?,
+        None if shared.sockets.is_some() => {}
         None => notes.push(
             "no uplink: containers reach each other and the host, and nothing reaches or comes \
              from outside"

@@ -10,7 +10,7 @@ pub mod validate;
 
 pub use addresses::Addresses;
 pub use failure::Failure;
-pub use spec::{AttachSpec, IfName, NetnsRef, UplinkSpec, UplinkTap};
+pub use spec::{SocketsSpec, AttachSpec, IfName, NetnsRef, UplinkSpec, UplinkTap};
 pub use undo::Undo;
 
 use crate::log::LogSpec;
@@ -75,6 +75,8 @@ pub struct Plan {
     pub host_netns: Option<NetnsRef>,
     /// The outside world, if there is one.
     pub uplink: Option<UplinkTap>,
+    /// Whether the outside is reached by the host's ordinary sockets; never with `uplink`.
+    pub sockets: Option<SocketsSpec>,
     /// Whether published ports listen on the host as well.
     pub localhost: bool,
     /// Namespaces to attach at start, in order.

@@ -2,10 +2,13 @@
 
 use super::addresses::host_of;
 use super::spec::scalar::{self, Offload};
-use super::spec::{AttachSpec, IfName, NetnsRef, UplinkSpec, UplinkTap, publication};
+use super::spec::{
+    AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkSpec, UplinkTap, publication,
+};
 use super::{Addresses, Attach, Failure, Network, Plan};
 use crate::cli::flags::Raw;
 use crate::log::LogSpec;
+use crate::uplink::sockets as uplink;
 use dataplane::base::Mac;
 use dataplane::nat::Publication;
 use dataplane::slow::{Limits, Timeouts};
@@ -94,10 +97,19 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         None => None,
         Some(t) => Some(t.parse().map_err(usage("host-netns"))?),
     };
+    let mut sockets = None;
     let uplink = match &raw.uplink {
+        None if here.euid != 0 => {
+            sockets = Some(sockets_fit(raw, &network, SocketsSpec::default())?);
+            None
+        }
         None => None,
         Some(t) => match t.parse().map_err(usage("uplink"))? {
             UplinkSpec::None => None,
+            UplinkSpec::Sockets(s) => {
+                sockets = Some(sockets_fit(raw, &network, s)?);
+                None
+            }
             UplinkSpec::Tap(u) => Some(check_uplink(u, &network).map_err(usage("uplink"))?),
         },
     };
@@ -125,6 +137,7 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         control,
         host_netns,
         uplink,
+        sockets,
         localhost,
         attach,
         ports,
@@ -213,6 +226,25 @@ fn check_uplink(u: UplinkTap, network: &Network) -> Result<UplinkTap, String> {
         ));
     }
     Ok(u)
+}
+
+/// With `--uplink sockets` the engine is the host behind the gateway, in this process's namespace.
+fn sockets_fit(raw: &Raw, network: &Network, s: SocketsSpec) -> Result<SocketsSpec, Failure> {
+    let own = Ipv4Net::new_assert(uplink::EXTERNAL, uplink::PREFIX).trunc();
+    if overlap(own, network.subnet) {
+        return Err(Failure::Usage(format!(
+            "--uplink sockets needs {own} for itself, which the subnet {} overlaps: choose another \
+             --subnet",
+            network.subnet
+        )));
+    }
+    if raw.host_netns.is_some() {
+        return Err(Failure::usage(
+            "--host-netns does not go with --uplink sockets, whose sockets are those of the \
+             namespace that switchd is started in: start it there",
+        ));
+    }
+    Ok(s)
 }
 
 fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {

@@ -1,11 +1,12 @@
-//! `none` or `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
+//! `none`, `sockets[,dns=..]` or `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
 
+use super::sockets::{self, SocketsSpec};
 use super::{IfName, NetnsRef, SpecError, digits, host_address};
 use ipnet::Ipv4Net;
 use std::str::FromStr;
 
 /// How an uplink is written.
-pub const SHAPE: &str = "none or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
+pub const SHAPE: &str = "none, sockets[,dns=ADDRESS|off] or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
      as tap:out:eth0,ip=192.0.2.1/24,peer=192.0.2.2/24";
 
 /// The outside world, as it was asked for.
@@ -15,6 +16,8 @@ pub enum UplinkSpec {
     None,
     /// A namespace.
     Tap(UplinkTap),
+    /// The host's ordinary sockets.
+    Sockets(SocketsSpec),
 }
 
 /// An outside world that is a namespace.
@@ -41,6 +44,9 @@ impl FromStr for UplinkSpec {
         };
         if spec == "none" {
             return Ok(UplinkSpec::None);
+        }
+        if let Some(rest) = sockets::words(spec) {
+            return sockets::parse(rest, spec).map(UplinkSpec::Sockets);
         }
         let rest = spec.strip_prefix("tap:").ok_or_else(shape)?;
         let (netns, rest) = NetnsRef::split(rest);

@@ -1,0 +1,3 @@
+//! Outside worlds that are no interface of their own.
+
+pub mod sockets;
