@@ -11,7 +11,9 @@ fn main() -> ExitCode {
         Parsed::Exit(code) => code,
         Parsed::Run(args) => match &args.command {
             Some(Command::Run(command)) => run::run(command),
-            Some(Command::Attach(args)) => run::attach(args).unwrap_or_else(|e| e.report("switchd")),
+            Some(Command::Attach(args)) => {
+                run::attach(args).unwrap_or_else(|e| e.report("switchd"))
+            }
             Some(Command::Replay(command)) => replay::main(command),
             Some(Command::Inside(command)) => run::inside(command),
             Some(Command::Tap) => attach::foreign::helper(),

@@ -39,12 +39,16 @@ impl Backend for Shared {
                 dev: self.host.dev,
                 ino: self.host.ino,
             },
-            uplink: self.sockets.as_ref().map(|_| sockets::shown()).or(plan.uplink.as_ref().map(|u| Uplink {
-                netns: u.netns.to_string(),
-                interface: u.ifname.to_string(),
-                ip: u.ip.to_string(),
-                peer: u.peer.to_string(),
-            })),
+            uplink: self
+                .sockets
+                .as_ref()
+                .map(|_| sockets::shown())
+                .or(plan.uplink.as_ref().map(|u| Uplink {
+                    netns: u.netns.to_string(),
+                    interface: u.ifname.to_string(),
+                    ip: u.ip.to_string(),
+                    peer: u.peer.to_string(),
+                })),
             localhost: plan.localhost,
             ports,
             publications,
@@ -128,6 +132,7 @@ impl Backend for Shared {
             &workers,
             &self.workers.tables(),
             self.relay.as_ref().map(|r| r.stats()),
+            self.sockets.as_ref().map(|s| s.report()),
         )
     }
 }

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// A running switch with its control socket. Dropped or stopped, it leaves nothing behind.
@@ -105,6 +105,8 @@ struct Shared {
     host: NetnsId,
     ready: Instant,
     state: Mutex<State>,
+    /// This value, for threads that must not keep it alive.
+    me: OnceLock<Weak<Shared>>,
 }
 
 /// What changes while the daemon runs.

@@ -14,7 +14,7 @@ use dataplane::base::{Mac, Role};
 use dataplane::port::sys::tap;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 impl From<ApiError> for Failure {
@@ -71,8 +71,10 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             addresses: Addresses::new(&plan.network),
             published: BTreeMap::new(),
         }),
+        me: OnceLock::new(),
         plan,
     });
+    let _ = shared.me.set(Arc::downgrade(&shared));
     match &shared.sockets {
         Some(engine) => sockets::ports(&shared, engine)?,
         None => host_port(&shared, &host)?,

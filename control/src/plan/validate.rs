@@ -2,9 +2,7 @@
 
 use super::addresses::host_of;
 use super::spec::scalar::{self, Offload};
-use super::spec::{
-    AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkSpec, UplinkTap, publication,
-};
+use super::spec::{AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkSpec, UplinkTap, publication};
 use super::{Addresses, Attach, Failure, Network, Plan};
 use crate::cli::flags::Raw;
 use crate::log::LogSpec;
@@ -237,6 +235,12 @@ fn sockets_fit(raw: &Raw, network: &Network, s: SocketsSpec) -> Result<SocketsSp
              --subnet",
             network.subnet
         )));
+    }
+    if raw.localhost.as_deref() == Some("off") {
+        return Err(Failure::usage(
+            "--localhost off does not go with --uplink sockets, where published ports are the \
+             host's own listeners: leave it out, and publish what is to be reached",
+        ));
     }
     if raw.host_netns.is_some() {
         return Err(Failure::usage(

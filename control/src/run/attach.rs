@@ -31,7 +31,12 @@ pub struct AttachArgs {
     #[arg(short = 'p', long = "publish", value_name = "SPEC")]
     pub publish: Vec<String>,
     /// Name of the interface in there [eth0].
-    #[arg(long, value_name = "NAME", default_value = "eth0", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "eth0",
+        hide_default_value = true
+    )]
     pub ifname: IfName,
     /// Its address [the first free one].
     #[arg(long, value_name = "ADDRESS")]
@@ -43,7 +48,12 @@ pub struct AttachArgs {
     #[arg(long, value_name = "BYTES")]
     pub mtu: Option<String>,
     /// The outside, as the daemon's --uplink [sockets].
-    #[arg(long, value_name = "SPEC", default_value = "sockets", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "SPEC",
+        default_value = "sockets",
+        hide_default_value = true
+    )]
     pub uplink: String,
     /// Write "1" to this descriptor, and close it, when everything is there.
     #[arg(long, value_name = "FD")]
@@ -71,8 +81,8 @@ pub fn attach(args: &AttachArgs) -> Result<ExitCode, Failure> {
         ))
     };
     let pid = i32::try_from(args.pid).ok().and_then(Pid::from_raw);
-    let process = pidfd_open(pid.ok_or_else(no_process)?, PidfdFlags::empty())
-        .map_err(|_| no_process())?;
+    let process =
+        pidfd_open(pid.ok_or_else(no_process)?, PidfdFlags::empty()).map_err(|_| no_process())?;
     let (signals, told) = UnixStream::pair().map_err(Failure::refused)?;
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         let told = told.try_clone().map_err(Failure::refused)?;

@@ -95,7 +95,10 @@ impl Switch for Arc<dyn Backend> {
 }
 
 fn dns(status: &Status) -> Option<Ipv4Addr> {
-    let by_sockets = status.uplink.as_ref().is_some_and(|u| u.interface == SOCKETS);
+    let by_sockets = status
+        .uplink
+        .as_ref()
+        .is_some_and(|u| u.interface == SOCKETS);
     by_sockets.then_some(status.gateway)
 }
 

@@ -4,6 +4,7 @@
 use control::cli::flags::Raw;
 use control::config;
 use control::log::LogSpec;
+use control::plan::spec::Dns;
 use control::plan::spec::{publication, scalar};
 use control::plan::validate::{Surroundings, plan};
 use control::plan::{AttachSpec, NetnsRef, Plan, UplinkSpec};
@@ -131,6 +132,14 @@ fn uplink(text: &str) {
             let (n, i) = (&u.netns, &u.ifname);
             let again = format!("tap:{n}:{i},ip={},peer={}", u.ip, u.peer);
             assert_eq!(again.parse(), Ok(UplinkSpec::Tap(u)));
+        }
+        Ok(UplinkSpec::Sockets(s)) => {
+            let again = match s.dns {
+                Dns::Host => "sockets".to_owned(),
+                Dns::Off => "sockets,dns=off".to_owned(),
+                Dns::To(ip) => format!("sockets,dns={ip}"),
+            };
+            assert_eq!(again.parse(), Ok(UplinkSpec::Sockets(s)));
         }
         Err(e) => sentence(e),
     }

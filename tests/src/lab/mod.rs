@@ -9,12 +9,14 @@
 //! - [`isolate`]: from a test function to that process and back;
 //! - [`bins`]: where `switchd` and `switchctl` are;
 //! - [`ns`]: namespaces; [`daemon`]: the programs; [`world`]: host, containers and outside;
+//! - [`rootless`]: an ordinary user and its switch;
 //! - [`tcp`], [`udp`]: traffic that is checked at both ends.
 
 pub mod bins;
 pub mod daemon;
 pub mod isolate;
 pub mod ns;
+pub mod rootless;
 pub mod tcp;
 pub mod udp;
 pub mod world;

@@ -23,17 +23,17 @@ pub struct SocketsSpec {
 }
 
 /// What follows the word, if it is this kind of uplink.
-pub(super) fn words(spec: &str) -> Option<&str> {
+pub(super) fn words(spec: &str) -> Option<Option<&str>> {
     match spec.strip_prefix("sockets")? {
-        "" => Some(""),
-        rest => rest.strip_prefix(','),
+        "" => Some(None),
+        rest => rest.strip_prefix(',').map(Some),
     }
 }
 
 /// Reads what follows the word.
-pub(super) fn parse(rest: &str, spec: &str) -> Result<SocketsSpec, SpecError> {
+pub(super) fn parse(rest: Option<&str>, spec: &str) -> Result<SocketsSpec, SpecError> {
     let mut dns = None;
-    for part in rest.split(',').filter(|_| !rest.is_empty()) {
+    for part in rest.into_iter().flat_map(|r| r.split(',')) {
         let value = part.strip_prefix("dns=").ok_or_else(|| SpecError::Key {
             key: part.to_owned(),
             keys: "dns=ADDRESS or dns=off",

@@ -188,7 +188,11 @@ impl Engine {
                 };
             }
         }
-        let counter = if near.echo { &self.stats.echoes } else { &self.stats.datagrams_out };
+        let counter = if near.echo {
+            &self.stats.echoes
+        } else {
+            &self.stats.datagrams_out
+        };
         match sent {
             Ok(_) => add(counter, 1),
             Err(Errno::NETUNREACH) => self.unreached(near.side, p, head, (3, 0, 0)),
@@ -205,7 +209,11 @@ impl Engine {
             return Err(Errno::MFILE);
         }
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let proto = if near.echo { ipproto::ICMP } else { ipproto::UDP };
+        let proto = if near.echo {
+            ipproto::ICMP
+        } else {
+            ipproto::UDP
+        };
         let fd = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, Some(proto))?;
         // Bound before it is watched, and to all addresses: the route chooses.
         rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
@@ -313,22 +321,21 @@ impl Engine {
         // There may be more.
         socket.in_ready = true;
         let token = id.token(socket.kind());
+        let [uplink, _] = &mut self.sides;
+        uplink.ready.push_back(token);
         let Some(from) = from else { return };
         if near.echo {
             let message = into.get(..n).unwrap_or(&[]).to_vec();
-            self.side(Side::Uplink).ready.push_back(token);
             return self.echo_reply(near, mac, from, message);
         }
         let (far, near) = match (origin, near.side) {
             (Some(origin), _) if !self.shown(&origin, *from.ip()) => {
                 let data = into.get(..n).unwrap_or(&[]).to_vec();
-                self.side(Side::Uplink).ready.push_back(token);
                 return self.local_datagram(id, &origin, from, &data, now);
             }
             (_, Side::Uplink) => (from, near),
             (_, Side::Host) => (SocketAddrV4::new(self.config.gateway, DNS), near),
         };
-        self.side(Side::Uplink).ready.push_back(token);
         if near.side == Side::Host && Some(from) != self.config.resolver {
             return add(&self.stats.datagrams_dropped, 1);
         }
@@ -336,9 +343,9 @@ impl Engine {
         let link = self.link(near.side, mac);
         if near.side == Side::Host {
             // This batch is the uplink's.
+            let data = into.get(..n).unwrap_or(&[]);
             let mut bytes = vec![0; AT];
             let hdr = wire::udp(&mut bytes, link, far, near.at, n);
-            let data = slot_bytes(batch, AT, n);
             bytes.extend(data);
             return self.say(Side::Host, bytes, hdr);
         }
@@ -374,7 +381,10 @@ impl Engine {
             let (far, word) = match (near.echo, near.side) {
                 (true, _) => {
                     let id = u32::from(near.at.port());
-                    (SocketAddrV4::new(*to.ip(), 0), (id << 16) | (be32(&head, 4) & 0xffff))
+                    (
+                        SocketAddrV4::new(*to.ip(), 0),
+                        (id << 16) | (be32(&head, 4) & 0xffff),
+                    )
                 }
                 (false, Side::Uplink) => (to, (len as u32 + 8) << 16),
                 (false, Side::Host) => {
@@ -405,13 +415,13 @@ impl Engine {
     }
 }
 
-fn slot_bytes(batch: &mut Batch, at: usize, n: usize) -> Vec<u8> {
-    let room = batch.next_slot().map(|s| s.rx_room(0).to_vec());
-    room.and_then(|r| r.get(at..at + n).map(<[u8]>::to_vec))
-        .unwrap_or_default()
-}
-
-type QueuedError = (SocketAddrV4, [u8; 8], usize, (u8, u8, u32), Option<Ipv4Addr>);
+type QueuedError = (
+    SocketAddrV4,
+    [u8; 8],
+    usize,
+    (u8, u8, u32),
+    Option<Ipv4Addr>,
+);
 
 /// One entry of the error queue: where the datagram went, its first bytes and length, ICMP type,
 /// code and rest, and who said so.
@@ -420,7 +430,8 @@ fn read_error(fd: &OwnedFd) -> Option<QueuedError> {
     let mut control = nix::cmsg_space!([u8; 128]);
     let mut iov = [IoSliceMut::new(&mut data)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message = recvmsg::<SockaddrIn>(fd.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
+    let message =
+        recvmsg::<SockaddrIn>(fd.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
     let to = message.address?;
     let mut found = None;
     for c in message.cmsgs().ok()? {

@@ -7,6 +7,7 @@
 
 use super::datagram::{Datagrams, Near};
 use super::dest::Side;
+use super::fragments::{FragmentKey, Partial};
 use super::limits::Limits;
 use super::listen::{ListenError, Listener, Local};
 use super::queue::{Queue, lock};
@@ -101,13 +102,14 @@ pub struct Engine {
     timer: OwnedFd,
     armed: Option<Instant>,
     pub(super) timers: BinaryHeap<Reverse<(Instant, Token)>>,
-    sides: [SideState; 2],
+    pub(super) sides: [SideState; 2],
     pub(super) flows: Slab<Flow>,
     pub(super) by_key: HashMap<FlowKey, Key>,
     /// Connections whose connect is under way, oldest first; some may have ended since.
     pub(super) half_open: VecDeque<Key>,
     pub(super) datagrams: Slab<Datagrams>,
     pub(super) by_near: HashMap<Near, Key>,
+    pub(super) fragments: HashMap<FragmentKey, Partial>,
     pub(super) listeners: Slab<Listener>,
     /// MACs of containers that clients on the host's loopback called.
     pub(super) macs: HashMap<Ipv4Addr, Mac>,
@@ -153,6 +155,7 @@ impl Engine {
             half_open: VecDeque::new(),
             datagrams: Slab::new(),
             by_near: HashMap::new(),
+            fragments: HashMap::new(),
             listeners: Slab::new(),
             macs: HashMap::new(),
             locals: HashMap::new(),
@@ -233,8 +236,12 @@ impl Engine {
             }
             return;
         };
+        // Broadcasts and what is flooded are nobody's business here.
+        if side == Side::Host && p.dst != self.config.gateway {
+            return;
+        }
         if p.is_fragment() {
-            return add(&self.stats.fragments_lost, 1);
+            return self.fragment(side, &p, head, parts, now);
         }
         match p.proto {
             proto::TCP => self.tcp(side, &p, head, parts, hdr, now),
@@ -252,8 +259,8 @@ impl Engine {
         if hdr.needs_csum || hdr.data_valid {
             return true;
         }
-        let sum = wire::pseudo(p.src, p.dst, p.proto, p.end - p.l4)
-            + wire::sum_parts(parts, p.l4, p.end);
+        let sum =
+            wire::pseudo(p.src, p.dst, p.proto, p.end - p.l4) + wire::sum_parts(parts, p.l4, p.end);
         dataplane::frame::checksum::finish(sum) == 0
     }
 

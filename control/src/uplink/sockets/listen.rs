@@ -197,9 +197,7 @@ impl Engine {
             && !l.in_ready
         {
             l.in_ready = true;
-            self.side(Side::Uplink)
-                .ready
-                .push_back(key.token(LISTEN));
+            self.side(Side::Uplink).ready.push_back(key.token(LISTEN));
         }
     }
 

@@ -5,7 +5,7 @@
 //! the host. Nothing is made on the host, neither an interface nor a rule.
 //!
 //! - [`splice`]: one TCP connection, ended here and gone on in a socket;
-//! - `datagram`: UDP and echoes;
+//! - `datagram`: UDP and echoes; `fragments`: what comes in pieces;
 //! - `listen`: published ports;
 //! - `engine`: all of them, what they wait for, and their limits;
 //! - `queue`: the engine as a port of the switch;
@@ -19,12 +19,13 @@
 mod datagram;
 mod dest;
 mod engine;
+mod fragments;
 mod limits;
 mod listen;
 mod queue;
-mod tcp;
 pub mod splice;
 pub mod stats;
+mod tcp;
 pub mod wire;
 
 pub use engine::Sockets;

@@ -13,12 +13,14 @@
 
 use super::wire::{Segment, TcpOut, flag};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+mod reading;
+mod writing;
 
 /// Most bytes that wait for one host socket, and so the window that a container is told of.
 pub const WINDOW: u32 = 1 << 20;
@@ -31,6 +33,9 @@ const RTO: Duration = Duration::from_millis(250);
 const LONGEST_RTO: Duration = Duration::from_secs(60);
 /// Time-outs in a row after which the container is given up: it is gone.
 const TRIES: u8 = 9;
+/// A connection that rests for so long gives back the memory of its last burst, if that is more.
+const TIDY: Duration = Duration::from_secs(1);
+const SMALL: usize = 16 << 10;
 /// Largest payload of a superframe: what an IP packet holds.
 const SUPER: usize = super::wire::MAX_PACKET - super::wire::IP - super::wire::TCP;
 
@@ -243,7 +248,11 @@ impl Splice {
 
     fn segment_at(&self, seq: u32, flags: u8) -> TcpOut {
         let told = self.edge.wrapping_sub(self.rcv);
-        let field = if self.scale.is_some() { told >> SCALE } else { told };
+        let field = if self.scale.is_some() {
+            told >> SCALE
+        } else {
+            told
+        };
         TcpOut {
             from: self.far,
             to: self.near,
@@ -258,7 +267,11 @@ impl Splice {
 
     /// Our SYN, alone or with an ACK.
     fn syn(&self) -> TcpOut {
-        let ack = if self.phase == Phase::Calling { 0 } else { flag::ACK };
+        let ack = if self.phase == Phase::Calling {
+            0
+        } else {
+            flag::ACK
+        };
         let told = self.edge.wrapping_sub(self.rcv);
         TcpOut {
             ack: if ack == 0 { 0 } else { self.rcv },
@@ -290,7 +303,11 @@ impl Splice {
     fn restart(&mut self, now: Instant) {
         self.rto = RTO;
         self.tries = 0;
-        self.due = (self.una != self.nxt || self.wnd == 0).then(|| now + self.rto);
+        self.due = match self.una != self.nxt || self.wnd == 0 {
+            true => Some(now + self.rto),
+            false if self.unacked.capacity() > SMALL => Some(now + TIDY),
+            false => None,
+        };
     }
 
     /// A segment of the container, whose payload of `len` bytes is `payload`. `room`: how many
@@ -405,268 +422,13 @@ impl Splice {
         }
     }
 
-    /// What the container sends: as much as fits goes on to the host.
-    fn take(
-        &mut self,
-        s: &Segment,
-        payload: &[IoSlice<'_>],
-        len: usize,
-        room: usize,
-        todo: &mut Todo,
-    ) {
-        let fin = s.has(flag::FIN);
-        if len == 0 && !fin {
-            // A probe of a closed window or of a silent peer (RFC 9293 section 3.8.4).
-            if before(s.seq, self.rcv) {
-                todo.ack = true;
-                if self.una == self.nxt {
-                    self.keep_alive();
-                }
-            }
-            return;
-        }
-        todo.ack = true;
-        let old = self.rcv.wrapping_sub(s.seq);
-        if before(self.rcv, s.seq) {
-            // A gap: each such segment has an ACK of its own, so that three of them are seen.
-            let ack = self.ack();
-            todo.out.push((ack, Vec::new()));
-            return;
-        }
-        let old = old as usize;
-        if old > len || (old == len && !fin) || self.fin_in {
-            return;
-        }
-        let fits = (self.edge.wrapping_sub(self.rcv)) as usize;
-        let wanted = (len - old).min(fits);
-        let taken = match self.hand_on(payload, old, wanted, room) {
-            Ok(n) => n,
-            Err(e) => {
-                todo.out.push((self.reset(), Vec::new()));
-                todo.end = Some(End::ByHost(e));
-                return;
-            }
-        };
-        self.rcv = self.rcv.wrapping_add(taken as u32);
-        if fin && taken == len - old {
-            self.rcv = self.rcv.wrapping_add(1);
-            if before(self.edge, self.rcv) {
-                self.edge = self.rcv;
-            }
-            self.fin_in = true;
-            self.shut_when_empty();
-        }
-    }
-
-    /// Sends `wanted` bytes behind `skip` to the host's socket; what it has no room for waits.
-    fn hand_on(
-        &mut self,
-        payload: &[IoSlice<'_>],
-        skip: usize,
-        wanted: usize,
-        room: usize,
-    ) -> Result<usize, Errno> {
-        let parts = super::wire::payload(payload, skip, skip + wanted);
-        let sent = match self.pending.is_empty() && wanted > 0 {
-            true => send(&self.fd, &parts)?,
-            false => 0,
-        };
-        let mut left = (wanted - sent).min(room);
-        let mut taken = sent;
-        for part in super::wire::payload(&parts, sent, wanted) {
-            let n = left.min(part.len());
-            self.pending.extend(part.get(..n).unwrap_or(&[]));
-            taken += n;
-            left -= n;
-        }
-        Ok(taken)
-    }
-
-    /// The host's socket has room again.
-    pub fn writable(&mut self, todo: &mut Todo) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let (a, b) = self.pending.as_slices();
-        match send(&self.fd, &[IoSlice::new(a), IoSlice::new(b)]) {
-            Ok(n) => {
-                self.pending.drain(..n);
-                if self.pending.is_empty() {
-                    self.pending = VecDeque::new();
-                }
-                let told = self.edge.wrapping_sub(self.rcv);
-                // RFC 9293 section 3.8.6.2.2: no window update for crumbs.
-                if self.window() >= told + (WINDOW / 4) || (told == 0 && self.window() > 0) {
-                    todo.ack = true;
-                }
-                self.shut_when_empty();
-                self.over(todo);
-            }
-            Err(e) => {
-                todo.out.push((self.reset(), Vec::new()));
-                todo.end = Some(End::ByHost(e));
-            }
-        }
-    }
-
-    fn shut_when_empty(&mut self) {
-        if self.fin_in && self.pending.is_empty() && !self.shut {
-            self.shut = true;
-            // An error: the peer is gone, which the next read says.
-            let _ = rustix::net::shutdown(&self.fd, rustix::net::Shutdown::Write);
-        }
-    }
-
     /// Both directions closed, and nothing left to hand on.
     fn over(&self, todo: &mut Todo) {
         if self.shut && self.fin_out && self.una == self.nxt && todo.end.is_none() {
             todo.end = Some(End::Closed);
         }
     }
-
-    /// The container wants to know whether its peer is there, so the host asks too.
-    fn keep_alive(&self) {
-        use rustix::net::sockopt as so;
-        if so::socket_keepalive(&self.fd) == Ok(false) {
-            let every = Duration::from_secs(30);
-            let _ = so::set_tcp_keepidle(&self.fd, every);
-            let _ = so::set_tcp_keepintvl(&self.fd, every);
-            let _ = so::set_socket_keepalive(&self.fd, true);
-        }
-    }
-
-    /// Payload bytes that the container and our own bound allow now.
-    fn allowed(&self) -> usize {
-        let flying = self.nxt.wrapping_sub(self.una);
-        let free = self.wnd.saturating_sub(flying) as usize;
-        free.min(UNACKED.saturating_sub(self.unacked.len()))
-    }
-
-    /// Reads what the host's socket has into `room`, whose front is kept free for `headers` bytes.
-    pub fn read(&mut self, room: &mut [u8], headers: usize, now: Instant) -> Read {
-        if self.phase != Phase::Open || self.unsynced() || self.fin_out {
-            return Read::Empty;
-        }
-        let mss = usize::from(self.mss);
-        // Whole segments, so that the last is no crumb.
-        let most = (SUPER / mss * mss).max(mss);
-        let cap = self.allowed().min(most);
-        // RFC 9293 section 3.8.6.2.1: no crumbs while something is under way.
-        if cap == 0 || (cap < mss && self.una != self.nxt) {
-            self.blocked = true;
-            if self.due.is_none() {
-                self.due = Some(now + self.rto);
-            }
-            return Read::Blocked;
-        }
-        let Some(into) = room.get_mut(headers..headers + cap) else {
-            return Read::Failed(Errno::MSGSIZE);
-        };
-        match rustix::net::recv(&self.fd, &mut *into, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => {
-                self.fin_out = true;
-                self.tell_window();
-                let fin = self.segment_at(self.nxt, flag::FIN | flag::ACK);
-                self.nxt = self.nxt.wrapping_add(1);
-                self.start(now);
-                Read::Fin(fin)
-            }
-            Ok((_, n)) => {
-                self.last = now;
-                self.unacked.extend(into.get(..n).unwrap_or(&[]));
-                self.tell_window();
-                let out = self.segment_at(self.nxt, flag::PSH | flag::ACK);
-                self.nxt = self.nxt.wrapping_add(n as u32);
-                self.start(now);
-                Read::Data(out, n, n == cap || self.hup)
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Read::Empty,
-            Err(e) => Read::Failed(e),
-        }
-    }
-
-    fn start(&mut self, now: Instant) {
-        if self.due.is_none() {
-            self.due = Some(now + self.rto);
-        }
-    }
-
-    /// Sends the oldest unacknowledged bytes again, or what else is unacknowledged.
-    fn resend(&mut self, todo: &mut Todo) {
-        if self.unsynced() {
-            todo.out.push((self.syn(), Vec::new()));
-            return;
-        }
-        self.tell_window();
-        let mss = usize::from(self.mss);
-        let n = self
-            .unacked
-            .len()
-            .min((SUPER / mss * mss).max(mss))
-            .min(self.wnd as usize);
-        if n > 0 {
-            let bytes = self.unacked.range(..n).copied().collect();
-            let out = self.segment_at(self.una, flag::PSH | flag::ACK);
-            todo.out.push((out, bytes));
-        } else if self.fin_out && self.unacked.is_empty() && self.una != self.nxt {
-            let fin = self.segment_at(self.una, flag::FIN | flag::ACK);
-            todo.out.push((fin, Vec::new()));
-        } else {
-            // A closed window: an old sequence number asks for an answer.
-            let probe = self.segment_at(self.una.wrapping_sub(1), flag::ACK);
-            todo.out.push((probe, Vec::new()));
-        }
-    }
-
-    /// Sends what is unacknowledged once more, at once.
-    pub fn again(&mut self, todo: &mut Todo) {
-        if self.una != self.nxt {
-            self.resend(todo);
-        }
-    }
-
-    /// Looks whether [`Splice::due`] has come.
-    pub fn timeout(&mut self, now: Instant, todo: &mut Todo) {
-        let Some(due) = self.due.filter(|due| *due <= now) else {
-            return;
-        };
-        let flying = self.una != self.nxt;
-        if !flying && self.wnd > 0 {
-            // It waited for a window that is there now.
-            self.due = None;
-            self.blocked = false;
-            todo.read = true;
-            return;
-        }
-        if flying && self.wnd > 0 || self.unsynced() {
-            self.tries += 1;
-            if self.tries > TRIES {
-                todo.out.push((self.reset(), Vec::new()));
-                todo.end = Some(End::Silent);
-                return;
-            }
-            self.recover = Some(self.nxt);
-        }
-        self.resend(todo);
-        self.rto = (self.rto * 2).min(LONGEST_RTO);
-        self.due = Some(due.max(now) + self.rto);
-    }
-}
-
-/// What the socket takes of `parts` now.
-fn send(fd: &OwnedFd, parts: &[IoSlice<'_>]) -> Result<usize, Errno> {
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-    loop {
-        let mut none = SendAncillaryBuffer::default();
-        return match rustix::net::sendmsg(fd, parts, &mut none, flags) {
-            Ok(n) => Ok(n),
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN) => Ok(0),
-            Err(e) => Err(e),
-        };
-    }
 }
 
 #[cfg(test)]
-#[path = "splice_tests.rs"]
 mod tests;

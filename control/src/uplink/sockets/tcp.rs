@@ -203,11 +203,7 @@ impl Engine {
     }
 
     /// Does something to a connection, and what follows from it.
-    pub(super) fn step(
-        &mut self,
-        id: Key,
-        act: impl FnOnce(&mut Splice, usize, &mut Todo),
-    ) {
+    pub(super) fn step(&mut self, id: Key, act: impl FnOnce(&mut Splice, usize, &mut Todo)) {
         let room = BYTES.saturating_sub(self.waiting);
         let Some(flow) = self.flows.get_mut(id) else {
             return;

@@ -5,10 +5,14 @@
 //! last kernel on the way does that, or needs it not.
 
 use dataplane::base::Mac;
-use dataplane::base::bytes::{be16, be32, byte, get, put, put16};
+use dataplane::base::bytes::{be16, get, put, put16};
 use dataplane::frame::{Gso, VnetHdr, checksum};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
+
+mod read;
+
+pub use read::{Packet, Segment};
 
 /// Bytes of an Ethernet header.
 pub const ETH: usize = 14;
@@ -52,145 +56,6 @@ pub struct Link {
     pub own: Mac,
     /// Of whoever gets the frame.
     pub to: Mac,
-}
-
-/// An IPv4 packet that came from the switch.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet {
-    /// Sender's MAC.
-    pub mac: Mac,
-    /// Source address.
-    pub src: Ipv4Addr,
-    /// Destination address.
-    pub dst: Ipv4Addr,
-    /// Protocol number.
-    pub proto: u8,
-    /// Time to live.
-    pub ttl: u8,
-    /// Don't fragment.
-    pub df: bool,
-    /// Identification.
-    pub id: u16,
-    /// Offset of the fragment in bytes.
-    pub offset: usize,
-    /// More fragments follow.
-    pub more: bool,
-    /// Where the IP payload begins in the frame.
-    pub l4: usize,
-    /// Where it ends.
-    pub end: usize,
-}
-
-impl Packet {
-    /// Reads the headers at the front of a frame of `len` bytes, of which `head` are the first.
-    /// `None` for what is no IPv4 packet; the switch has checked what it routes.
-    pub fn read(head: &[u8], len: usize) -> Option<Packet> {
-        if be16(head, 12) != 0x0800 || byte(head, ETH) >> 4 != 4 {
-            return None;
-        }
-        let header = usize::from(byte(head, ETH) & 15) * 4;
-        let total = usize::from(be16(head, ETH + 2));
-        if header < IP || total < header || ETH + total > len {
-            return None;
-        }
-        let fragment = be16(head, ETH + 6);
-        Some(Packet {
-            mac: Mac(get(head, 6)?),
-            src: Ipv4Addr::from(get::<4>(head, ETH + 12)?),
-            dst: Ipv4Addr::from(get::<4>(head, ETH + 16)?),
-            proto: byte(head, ETH + 9),
-            ttl: byte(head, ETH + 8),
-            df: fragment & 0x4000 != 0,
-            id: be16(head, ETH + 4),
-            offset: usize::from(fragment & 0x1fff) * 8,
-            more: fragment & 0x2000 != 0,
-            l4: ETH + header,
-            end: ETH + total,
-        })
-    }
-
-    /// Whether it is a part of a packet.
-    pub const fn is_fragment(&self) -> bool {
-        self.more || self.offset != 0
-    }
-}
-
-/// A TCP header.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Segment {
-    /// Source port.
-    pub sport: u16,
-    /// Destination port.
-    pub dport: u16,
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgement number.
-    pub ack: u32,
-    /// Flag bits.
-    pub flags: u8,
-    /// Window, not scaled.
-    pub window: u16,
-    /// Where the payload begins in the frame.
-    pub payload: usize,
-    /// MSS option.
-    pub mss: Option<u16>,
-    /// Window scale option.
-    pub scale: Option<u8>,
-}
-
-impl Segment {
-    /// Reads the TCP header at `l4`.
-    pub fn read(head: &[u8], p: &Packet) -> Option<Segment> {
-        let l4 = p.l4;
-        let header = usize::from(byte(head, l4 + 12) >> 4) * 4;
-        if header < TCP || l4 + header > p.end || l4 + header > head.len() {
-            return None;
-        }
-        let mut s = Segment {
-            sport: be16(head, l4),
-            dport: be16(head, l4 + 2),
-            seq: be32(head, l4 + 4),
-            ack: be32(head, l4 + 8),
-            flags: byte(head, l4 + 13),
-            window: be16(head, l4 + 14),
-            payload: l4 + header,
-            mss: None,
-            scale: None,
-        };
-        if s.has(flag::SYN) {
-            s.options(head.get(l4 + TCP..l4 + header).unwrap_or(&[]));
-        }
-        Some(s)
-    }
-
-    /// Whether a flag is set.
-    pub const fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-
-    /// RFC 9293 section 3.1: kinds 0 and 1 are single bytes, the others carry their length.
-    fn options(&mut self, mut rest: &[u8]) {
-        while let Some((&kind, after)) = rest.split_first() {
-            let len = match kind {
-                0 => return,
-                1 => {
-                    rest = after;
-                    continue;
-                }
-                _ => usize::from(byte(rest, 1)),
-            };
-            match (kind, len) {
-                (2, 4) => self.mss = Some(be16(rest, 2)),
-                // RFC 7323 section 2.3: more than 14 means 14.
-                (3, 3) => self.scale = Some(byte(rest, 2).min(14)),
-                _ => {}
-            }
-            rest = match rest.get(len.max(2)..) {
-                Some(r) => r,
-                None => return,
-            };
-        }
-    }
 }
 
 /// The one's complement sum of everything in a frame from `from` to `to`.
@@ -462,89 +327,4 @@ pub fn read_arp(b: &[u8]) -> Option<(u16, Mac, Ipv4Addr, Ipv4Addr)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use dataplane::frame::{L4, parse};
-
-    const A: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 0, 2), 5000);
-    const B: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 443);
-    const LINK: Link = Link {
-        own: Mac([2, 0, 0, 0, 0, 1]),
-        to: Mac([2, 0, 0, 0, 0, 2]),
-    };
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let out = TcpOut {
-            from: B,
-            to: A,
-            seq: 0xdead_beef,
-            ack: 17,
-            flags: flag::SYN | flag::ACK,
-            window: 4_000,
-            options: Some((1_460, Some(7))),
-            mss: 1_460,
-        };
-        let mut b = vec![0; out.headers()];
-        let hdr = out.write(&mut b, LINK, 0);
-        let p = Packet::read(&b, b.len()).unwrap();
-        assert_eq!((p.src, p.dst, p.proto, p.mac), (*B.ip(), *A.ip(), 6, LINK.own));
-        let s = Segment::read(&b, &p).unwrap();
-        assert_eq!((s.sport, s.dport, s.seq, s.ack), (443, 5000, 0xdead_beef, 17));
-        assert_eq!((s.mss, s.scale, s.window), (Some(1_460), Some(7), 4_000));
-        assert_eq!(parse::parse(&b, &hdr).unwrap().l4, L4::Tcp);
-    }
-
-    #[test]
-    fn the_switch_takes_superframes_datagrams_and_errors() {
-        let out = TcpOut {
-            from: B,
-            to: A,
-            seq: 1,
-            ack: 1,
-            flags: flag::ACK,
-            window: 100,
-            options: None,
-            mss: 1_460,
-        };
-        let mut b = vec![0; out.headers() + 4_000];
-        let hdr = out.write(&mut b, LINK, 4_000);
-        assert_eq!((hdr.gso, hdr.gso_size, hdr.hdr_len), (Gso::TcpV4, 1_460, 54));
-        assert_eq!(parse::parse(&b, &hdr).unwrap().l4_error, None);
-        let mut b = vec![7; ETH + IP + UDP + 11];
-        let hdr = udp(&mut b, LINK, B, A, 11);
-        assert_eq!(parse::parse(&b, &hdr).unwrap().l4, L4::Udp);
-        let quoted = quote(A, B, proto::UDP, 19, 19 << 16);
-        let e = icmp_error(LINK, *B.ip(), *A.ip(), (3, 3, 0), &quoted);
-        let p = parse::parse(&e, &VnetHdr::PLAIN).unwrap();
-        assert_eq!((p.l4, p.l4_error), (L4::IcmpError, None));
-        assert!(parse::icmp_checksum_ok(&e, &p));
-    }
-
-    #[test]
-    fn sums_do_not_depend_on_the_parts() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        let whole = sum_parts(&[IoSlice::new(&bytes)], 3, 250);
-        let (a, b) = bytes.split_at(100);
-        assert_eq!(sum_parts(&[IoSlice::new(a), IoSlice::new(b)], 3, 250), whole);
-        let cut: Vec<u8> = payload(&[IoSlice::new(a), IoSlice::new(b)], 90, 110)
-            .iter()
-            .flat_map(|s| s.to_vec())
-            .collect();
-        assert_eq!(cut, bytes[90..110]);
-    }
-
-    #[test]
-    fn broken_options_end_the_reading() {
-        let read = |options: &[u8]| {
-            let mut s = Segment::default();
-            s.options(options);
-            (s.mss, s.scale)
-        };
-        for broken in [&[2][..], &[2, 0], &[3, 3], &[9, 200, 1], &[1, 0, 2, 4, 5, 6]] {
-            assert_eq!(read(broken).0, None, "{broken:?}");
-        }
-        assert_eq!(read(&[8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 5, 180]).0, Some(1460));
-        assert_eq!(read(&[1, 3, 3, 99]), (None, Some(14)));
-    }
-}
+mod tests;
