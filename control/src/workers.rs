@@ -3,6 +3,7 @@
 use crate::attach::Attached;
 use crate::plan::{Plan, UplinkSpec};
 use crate::uplink::nic::hold::Block;
+use crate::uplink::sockets;
 use crossbeam_channel::Receiver;
 use dataplane::base::{HostNet, Instant, Mac, PortId, Proto, Role, RuleId};
 use dataplane::conntrack::ConnReport;
@@ -77,10 +78,10 @@ impl Workers {
         self.add_queues(far, attached.queues)
     }
 
-    /// Connects an interface by its queues, one for each worker.
+    /// Connects something by its queues, one for each worker.
     ///
     /// # Errors
-    /// No room, or a MAC in use.
+    /// As [`Workers::add`].
     pub fn add_queues(
         &self,
         far: Far,
@@ -194,18 +195,29 @@ pub fn config(plan: &Plan, hash_key: [u64; 3]) -> Config {
         gateway_mac: n.gateway_mac(),
         mtu: n.mtu,
         host: matches!(plan.uplink, UplinkSpec::Nic(_)).then(Arc::default),
-        uplink: plan.uplink.tap().map(|u| UplinkConfig {
-            ip: u.ip.addr(),
-            prefix: u.ip.prefix_len(),
-            mac: Mac::from_ip(u.ip.addr()),
-            next_hop: u.peer.addr(),
-            mtu: n.mtu,
-        }),
+        uplink: uplink(plan),
         timeouts: plan.timeouts,
         limits: plan.limits,
         tcp_pickup: plan.tcp_pickup,
         igmp_snooping: plan.igmp_snooping,
         hash_key,
+    }
+}
+
+/// The switch's own leg outside: in a namespace, or towards the engine of `--uplink sockets`.
+fn uplink(plan: &Plan) -> Option<UplinkConfig> {
+    let leg = |ip, prefix, next_hop| UplinkConfig {
+        ip,
+        prefix,
+        mac: Mac::from_ip(ip),
+        next_hop,
+        mtu: plan.network.mtu,
+    };
+    match &plan.uplink {
+        UplinkSpec::Tap(u) => Some(leg(u.ip.addr(), u.ip.prefix_len(), u.peer.addr())),
+        UplinkSpec::Sockets(_) => Some(leg(sockets::EXTERNAL, sockets::PREFIX, sockets::NEXT_HOP)),
+        // Of an interface the address is found as the host has it.
+        UplinkSpec::Nic(_) | UplinkSpec::None => None,
     }
 }
 

@@ -67,6 +67,14 @@ const LOW_RR: &[Bar] = &[no_goal(Side::Twin, 3.0), shown(Side::TwinAwake, 0.8)];
 const LOW_CONN: &[Bar] = &[no_goal(Side::Twin, 1.6), shown(Side::TwinAwake, 1.1)];
 const CROWD: &[Bar] = &[no_goal(Side::Switchd, 0.95)];
 
+const SOCKETS: &[Bar] = &[beside(Side::Veth, 0.3, 0.6), shown(Side::Slirp, 1.0)];
+const SOCKETS_IN: &[Bar] = &[beside(Side::Veth, 0.3, 0.6)];
+const JUMBO: &[Bar] = &[
+    beside(Side::VethJumbo, 0.3, 0.6),
+    shown(Side::SlirpJumbo, 1.0),
+];
+const JUMBO_IN: &[Bar] = &[beside(Side::VethJumbo, 0.3, 0.6)];
+
 const RR_1: &str = "TCP request/response 64 B, 1 connection";
 
 /// All measures, in the order of the report. Those that need networks of their own come last: the
@@ -90,6 +98,10 @@ pub const MEASURES: &[Measure] = &[
     m("idle", "CPU of an idle switch", Way::L2, Unit::Cores, Job::Silence, IDLE),
     Measure { of: Side::LowLatency, ..m("low-rr", RR_1, Way::L2, Unit::PerSecond, Job::Exchange(1), LOW_RR) },
     Measure { of: Side::LowLatency, ..m("low-conn", "connections by DNAT, 1 client", Way::Dnat, Unit::PerSecond, Job::Connections(1), LOW_CONN) },
+    Measure { of: Side::Sockets, ..m("sockets-out", "TCP, 1 stream, out by sockets, MTU 1500", Way::Masquerade, Unit::Gbit, Job::Bulk(1), SOCKETS) },
+    Measure { of: Side::Sockets, ..m("sockets-in", "TCP, 1 stream, in by sockets, MTU 1500", Way::Dnat, Unit::Gbit, Job::Bulk(1), SOCKETS_IN) },
+    Measure { of: Side::SocketsJumbo, ..m("sockets-out-64k", "TCP, 1 stream, out by sockets, MTU 65520", Way::Masquerade, Unit::Gbit, Job::Bulk(1), JUMBO) },
+    Measure { of: Side::SocketsJumbo, ..m("sockets-in-64k", "TCP, 1 stream, in by sockets, MTU 65520", Way::Dnat, Unit::Gbit, Job::Bulk(1), JUMBO_IN) },
     Measure { of: Side::Crowd, ..m("ports-rr", RR_1, Way::L2, Unit::PerSecond, Job::Exchange(1), CROWD) },
     Measure { of: Side::Crowd, ..m("ports-udp", "UDP 64 B delivered, L2", Way::L2, Unit::PerSecond, Job::Flood(64), CROWD) },
     Measure { of: Side::Crowd, ..m("ports-tcp", "TCP, 1 stream, L2", Way::L2, Unit::Gbit, Job::Bulk(1), CROWD) },

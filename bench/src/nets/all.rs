@@ -1,6 +1,6 @@
 //! The networks that are up, made when they are asked for.
 
-use super::{Net, PatchNet, Side, SwitchNet, TwinNet};
+use super::{Net, PatchNet, Side, SlirpNet, SwitchNet, TwinNet, VethNet};
 use crate::Result;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -43,8 +43,13 @@ impl Nets {
     /// What failed. What can't be had here is no error: see [`Nets::get`].
     pub fn prepare(&mut self, sides: &[Side]) -> Result<()> {
         let needed = |side: &Side| sides.iter().any(|s| s.network() == *side);
-        self.made
-            .retain(|side, _| needed(side) || !matches!(side, Side::Crowd | Side::LowLatency));
+        self.made.retain(|side, _| {
+            needed(side)
+                || !matches!(
+                    side,
+                    Side::Crowd | Side::LowLatency | Side::Sockets | Side::SocketsJumbo
+                )
+        });
         for side in sides {
             let side = side.network();
             if !self.made.contains_key(&side) {
@@ -75,11 +80,24 @@ impl Nets {
             let made = SwitchNet::build(&w.switchd, flags, ports)?;
             Ok(made.map(|net| Box::new(net) as Box<dyn Net>))
         };
+        let sockets = |mtu| -> Result<Made> {
+            let made = SwitchNet::by_sockets(&w.switchd, &w.flags, mtu)?;
+            Ok(made.map(|net| Box::new(net) as Box<dyn Net>))
+        };
+        let slirp = |mtu| -> Result<Made> {
+            Ok(SlirpNet::build(mtu)?.map(|net| Box::new(net) as Box<dyn Net>))
+        };
         match side {
             Side::Twin | Side::TwinAwake => Ok(Ok(Box::new(TwinNet::build()?))),
             Side::Patch => Ok(Ok(Box::new(PatchNet::build(&w.patch)?))),
             Side::Switchd => switch(&w.flags, 2),
             Side::Crowd => switch(&w.flags, w.ports),
+            Side::Veth => Ok(Ok(Box::new(VethNet::build(1_500)?))),
+            Side::VethJumbo => Ok(Ok(Box::new(VethNet::build(65_520)?))),
+            Side::Sockets => sockets(1_500),
+            Side::SocketsJumbo => sockets(65_520),
+            Side::Slirp => slirp(1_500),
+            Side::SlirpJumbo => slirp(65_520),
             Side::LowLatency => {
                 let low = ["--latency".to_owned(), "low".to_owned()];
                 match w.flags.iter().any(|f| f.starts_with("--latency")) {

@@ -7,11 +7,13 @@ mod links;
 mod patch;
 mod switch;
 mod twin;
+mod veth;
 
 pub use all::{Nets, Wishes};
 pub use patch::{PatchNet, serve_patch};
 pub use switch::{SwitchNet, serve};
 pub use twin::TwinNet;
+pub use veth::{SlirpNet, VethNet};
 
 use crate::Result;
 use crate::loss::Counters;
@@ -99,6 +101,18 @@ pub enum Side {
     LowLatency,
     /// The same with many ports.
     Crowd,
+    /// A plain veth pair, MTU 1500.
+    Veth,
+    /// The same with MTU 65520.
+    VethJumbo,
+    /// switchd with `--uplink sockets`, MTU 1500.
+    Sockets,
+    /// The same with MTU 65520.
+    SocketsJumbo,
+    /// slirp4netns, MTU 1500.
+    Slirp,
+    /// The same with MTU 65520.
+    SlirpJumbo,
 }
 
 impl Side {
@@ -111,6 +125,12 @@ impl Side {
             Side::Switchd => "switchd",
             Side::LowLatency => "switchd --latency low",
             Side::Crowd => "switchd, many ports",
+            Side::Veth => "veth pair",
+            Side::VethJumbo => "veth pair, MTU 65520",
+            Side::Sockets => "switchd --uplink sockets",
+            Side::SocketsJumbo => "switchd --uplink sockets, MTU 65520",
+            Side::Slirp => "slirp4netns",
+            Side::SlirpJumbo => "slirp4netns, MTU 65520",
         }
     }
 

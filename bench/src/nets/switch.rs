@@ -10,11 +10,13 @@ use control::netns::Netns;
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// Names the namespace that a switchd of ours is to be started in.
+const NETNS: &str = "VERSUS_NETNS";
 /// How long the daemon may take to answer; and how much more for each port.
 const COMING_UP: Duration = Duration::from_secs(120);
 const COMING_UP_PORT: Duration = Duration::from_millis(200);
@@ -25,6 +27,8 @@ pub struct SwitchNet {
     hosts: Hosts,
     /// Further containers that only are there.
     _crowd: Vec<Netns>,
+    /// The outside is reached by the host's sockets, and there is one container.
+    by_sockets: bool,
     daemon: Child,
     control: PathBuf,
     /// Since it was ready, when it was last asked, ms.
@@ -37,6 +41,10 @@ pub fn serve(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Whoever measures may be killed.
     let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM);
     let run = |args: Switchd| -> std::result::Result<ExitCode, Failure> {
+        if let Some(path) = std::env::var_os(NETNS) {
+            let netns = Netns::open_path(Path::new(&path)).map_err(Failure::refused)?;
+            netns.enter().map_err(Failure::refused)?;
+        }
         let plan = plan(&args.raw, &Surroundings::current())?;
         plan.log.install();
         control::daemon::run(plan)
@@ -64,7 +72,49 @@ impl SwitchNet {
             .map(|_| namespace())
             .collect::<Result<Vec<_>>>()?;
         let control = socket_path();
-        let mut command = command(program, &hosts, &crowd)?;
+        let command = command(program, &hosts, &crowd)?;
+        SwitchNet::start(command, hosts, crowd, control, flags, false)
+    }
+
+    /// The same with `--uplink sockets`: the host has a veth pair to the outside, and the first
+    /// container is the only one.
+    ///
+    /// # Errors
+    /// As [`SwitchNet::build`].
+    pub fn by_sockets(
+        program: &[OsString],
+        flags: &[String],
+        mtu: u32,
+    ) -> Result<std::result::Result<SwitchNet, String>> {
+        let hosts = Hosts::create()?;
+        super::veth::wire(&hosts.host, &hosts.outside, mtu)?;
+        // The host's own sockets send what the container's do; of a paced congestion control the
+        // timers would be measured.
+        let control = "/proc/sys/net/ipv4/tcp_congestion_control";
+        hosts.host.run(|| std::fs::write(control, "reno"))??;
+        let (first, rest) = program.split_first().ok_or("no program for switchd")?;
+        let mut command = Command::new(first);
+        command
+            .args(rest)
+            .args(["--uplink", "sockets", "--log", "text/warn", "--mtu"])
+            .arg(mtu.to_string())
+            .arg("--attach")
+            .arg(format!("{}:{C1}", hosts.c1.proc_path().display()))
+            .arg("--ports")
+            .arg(format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}"))
+            .env(NETNS, hosts.host.proc_path());
+        SwitchNet::start(command, hosts, Vec::new(), socket_path(), flags, true)
+    }
+
+    fn start(
+        mut command: Command,
+        hosts: Hosts,
+        crowd: Vec<Netns>,
+        control: PathBuf,
+        flags: &[String],
+        by_sockets: bool,
+    ) -> Result<std::result::Result<SwitchNet, String>> {
+        let ports = crowd.len() + 2;
         command
             .arg("--control")
             .arg(&control)
@@ -73,6 +123,7 @@ impl SwitchNet {
         let mut net = SwitchNet {
             hosts,
             _crowd: crowd,
+            by_sockets,
             daemon: command.spawn()?,
             control,
             uptime: 0,
@@ -168,8 +219,8 @@ impl Net for SwitchNet {
         &self.hosts
     }
 
-    fn lacks(&self, _: Way) -> Option<&'static str> {
-        None
+    fn lacks(&self, way: Way) -> Option<&'static str> {
+        (self.by_sockets && way == Way::L2).then_some("there is one container only")
     }
 
     fn pid(&self) -> Option<u32> {

@@ -3,6 +3,7 @@
 
 use super::types::*;
 use super::{ApiError, Backend};
+use crate::uplink::sockets::SocketsReport;
 use std::sync::Mutex;
 
 /// Remembers the words that it was given.
@@ -245,6 +246,11 @@ impl Backend for Fake {
                 datagrams_in: 4,
                 datagrams_out: 5,
                 datagrams_dropped: 0,
+            }),
+            sockets: Some(SocketsReport {
+                tcp_now: 1,
+                tcp_out: 2,
+                ..SocketsReport::default()
             }),
         }
     }

@@ -4,6 +4,7 @@
 use super::types;
 use crate::forward::RelayReport;
 use crate::plan::Network;
+use crate::uplink::sockets::SocketsReport;
 use crate::workers::{Tables, Totals};
 use dataplane::base::{Proto, Reason, RuleId, Tuple};
 use dataplane::conntrack::ConnReport;
@@ -206,6 +207,7 @@ pub fn stats(
     workers: &[Totals],
     tables: &Tables,
     relay: Option<RelayReport>,
+    sockets: Option<SocketsReport>,
 ) -> types::Stats {
     let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let came = signed(total.rx + total.originated + total.copies);
@@ -240,6 +242,7 @@ pub fn stats(
             fdb_aged: tables.fdb_counts.aged,
         },
         localhost: relay.map(localhost),
+        sockets,
     }
 }
 

@@ -111,7 +111,7 @@ fn the_balance_is_the_dataplanes() {
     };
     t.drops[Reason::Land.index()] = 1;
     assert!(t.balance().is_ok());
-    let s = stats(&t, std::slice::from_ref(&t), &Tables::default(), None);
+    let s = stats(&t, std::slice::from_ref(&t), &Tables::default(), None, None);
     assert_eq!(
         (s.balance.came, s.balance.went, s.balance.holds),
         (13, 13, true)
@@ -123,5 +123,5 @@ fn the_balance_is_the_dataplanes() {
         (1, Reason::Land.sentence())
     );
     t.rx += 1;
-    assert!(!stats(&t, &[], &Tables::default(), None).balance.holds);
+    assert!(!stats(&t, &[], &Tables::default(), None, None).balance.holds);
 }

@@ -1,5 +1,6 @@
 //! What goes over the API about counters; see [`super::types`].
 
+use crate::uplink::sockets::SocketsReport;
 use serde::{Deserialize, Serialize};
 
 /// Every counter.
@@ -17,6 +18,8 @@ pub struct Stats {
     pub tables: Tables,
     /// The localhost relay; null when it is off.
     pub localhost: Option<Localhost>,
+    /// The engine of `--uplink sockets`; null with another uplink.
+    pub sockets: Option<SocketsReport>,
 }
 
 /// How full the tables are, and what became of FDB entries since the start.

@@ -9,6 +9,7 @@
 //! interface away, wherever it is and whatever it is called by then, and with it its addresses
 //! and routes. Each error drops the queues; so does the end of the daemon, however it comes.
 
+pub mod foreign;
 pub mod probe;
 #[cfg(test)]
 mod tests;
@@ -102,6 +103,14 @@ pub enum AttachError {
         /// The namespace as the person called it.
         netns: String,
     },
+    /// The helper in a foreign user namespace did not succeed.
+    #[error("{netns}: {why}")]
+    Foreign {
+        /// The namespace as the person called it.
+        netns: String,
+        /// Its sentence.
+        why: String,
+    },
     /// `--offload on` and the kernel has not all.
     #[error("this kernel lacks an offload ({caps:?}) that --offload on asks for: use auto")]
     Offload {
@@ -137,6 +146,9 @@ pub enum AttachError {
 /// Makes the interface `spec` in `netns`, which may be switchd's own namespace.
 pub fn attach(spec: &Spec, netns: &Netns) -> Result<Attached, AttachError> {
     check_name(&spec.ifname)?;
+    if let Some(owner) = foreign::owner(netns) {
+        return foreign::attach(spec, netns, &owner, !nix::unistd::geteuid().is_root());
+    }
     let failed = |source| AttachError::Netlink {
         ifname: spec.ifname.clone(),
         netns: netns.label().to_owned(),

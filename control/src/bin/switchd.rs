@@ -3,7 +3,7 @@
 use control::cli::{Command, Parsed, Switchd, parse};
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
-use control::{daemon, demo, replay, run};
+use control::{attach, daemon, demo, replay, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,8 +11,12 @@ fn main() -> ExitCode {
         Parsed::Exit(code) => code,
         Parsed::Run(args) => match &args.command {
             Some(Command::Run(command)) => run::run(command),
+            Some(Command::Attach(args)) => {
+                run::attach(args).unwrap_or_else(|e| e.report("switchd"))
+            }
             Some(Command::Replay(command)) => replay::main(command),
             Some(Command::Inside(command)) => run::inside(command),
+            Some(Command::Tap) => attach::foreign::helper(),
             Some(Command::Demo(args)) => demo::run(args).unwrap_or_else(|e| e.report("switchd")),
             None => serve(args).unwrap_or_else(|e| e.report("switchd")),
         },

@@ -60,7 +60,7 @@ pub struct Raw {
     #[arg(long, value_name = "NETNS")]
     #[serde(deserialize_with = "text")]
     pub host_netns: Option<String>,
-    /// The outside: none, nic[:IFNAME] or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN [nic as root].
+    /// The outside: none, nic[:IFNAME], sockets[,dns=ADDRESS|off], or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN [nic as root, else sockets].
     #[arg(long, value_name = "SPEC")]
     #[serde(deserialize_with = "text")]
     pub uplink: Option<String>,

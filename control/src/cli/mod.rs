@@ -37,10 +37,15 @@ pub struct Switchd {
 pub enum Command {
     /// Run a command in a namespace of its own behind a switch, as docker run does.
     Run(run::Args),
+    /// Stand beside a network namespace that somebody else made, as slirp4netns does.
+    Attach(run::AttachArgs),
     /// Show Docker's networking with real traffic in namespaces made for it.
     Demo(demo::Args),
     /// Replay a capture through a switch in memory and say what became of each frame.
     Replay(Box<replay::Args>),
+    /// Makes a TAP in another user namespace.
+    #[command(name = "__tap", hide = true)]
+    Tap,
     /// The first steps of such a command's process.
     #[command(name = "__inside", hide = true)]
     Inside(run::InsideArgs),

@@ -1,6 +1,6 @@
 //! What the control API answers.
 
-use super::Shared;
+use super::{Shared, sockets};
 use crate::api::types::{
     Connection, FdbEntry, HostNetns, Neighbour, Port, Publication, Rules, Stats, Status, Uplink,
 };
@@ -46,7 +46,7 @@ impl Backend for Shared {
                 dev: self.host.dev,
                 ino: self.host.ino,
             },
-            uplink,
+            uplink: self.sockets.as_ref().map(|_| sockets::shown()).or(uplink),
             localhost: plan.localhost,
             ports,
             publications,
@@ -130,6 +130,7 @@ impl Backend for Shared {
             &workers,
             &self.workers.tables(),
             self.relay.as_ref().map(|r| r.stats()),
+            self.sockets.as_ref().map(|s| s.report()),
         )
     }
 }

@@ -6,10 +6,15 @@
 //! the same number.
 
 use super::{Shared, State, quarantine};
+use crate::netns::NetnsId;
 use crossbeam_channel::Select;
 use dataplane::base::{PortId, Role};
 use dataplane::worker::Event;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -53,6 +58,36 @@ impl Shared {
                 Event::PortGone(other) if other == id => {}
                 other => self.heard(state, other),
             }
+        }
+    }
+
+    /// Removes a port when the process ends whose namespace it is in. The queues of a TAP in a
+    /// foreign user namespace keep the namespace alive, so its end would not be seen.
+    pub(super) fn end_with(&self, pid: u32, id: PortId, netns: NetnsId) {
+        let Some(shared) = self.me.get().cloned() else {
+            return;
+        };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let Some(process) = pid.and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok()) else {
+            return;
+        };
+        let wait = move || {
+            let mut fds = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            while poll(&mut fds, PollTimeout::NONE) == Err(Errno::EINTR) {}
+            let Some(shared) = shared.upgrade() else {
+                return;
+            };
+            let mut state = shared.state();
+            // The number may be another port's by now.
+            if state.ports.get(&id).is_some_and(|a| a.netns_id == netns) {
+                shared.gone(&mut state, id);
+            }
+        };
+        let started = std::thread::Builder::new()
+            .name("pid".to_owned())
+            .spawn(wait);
+        if let Err(e) = started {
+            tracing::warn!("the end of the process will not be noticed: {e}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! - `start`: from a plan to a running switch, or nothing;
 //! - `ports` and `published`: attach, detach, publish, withdraw;
 //! - `nic`: the host's own interface as uplink, followed as it changes;
+//! - `sockets`: the engine of `--uplink sockets`;
 //! - `backend`: what the control API answers;
 //! - `events`: what the workers report.
 //!
@@ -16,6 +17,7 @@ mod nic;
 mod ports;
 mod published;
 mod quarantine;
+mod sockets;
 mod start;
 
 use crate::api::{Backend, Server};
@@ -24,6 +26,7 @@ use crate::forward::RelayId;
 use crate::netns::NetnsId;
 use crate::plan::spec::scalar::Offload;
 use crate::plan::{Addresses, Failure, Plan};
+use crate::uplink::sockets::Sockets;
 use crate::workers::Workers;
 use dataplane::base::{Mac, PortId, Role, RuleId};
 use std::collections::BTreeMap;
@@ -31,7 +34,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// A running switch with its control socket. Dropped or stopped, it leaves nothing behind.
@@ -98,6 +101,7 @@ struct Shared {
     // Dropped in this order: who follows the host, its listeners, then the interfaces.
     follow: OnceLock<nic::Follow>,
     relay: Option<Relay>,
+    sockets: Option<Sockets>,
     workers: Workers,
     plan: Plan,
     /// What the self-test left of the wanted offloads.
@@ -105,6 +109,8 @@ struct Shared {
     host: NetnsId,
     ready: Instant,
     state: Mutex<State>,
+    /// This value, for threads that must not keep it alive.
+    me: OnceLock<Weak<Shared>>,
 }
 
 /// What changes while the daemon runs.

@@ -117,6 +117,11 @@ impl Shared {
             AddPortError::Full(_) | AddPortError::Worker(_) => ApiError::refused(e),
         })?;
         undo.keep();
+        if let NetnsRef::Pid(pid) = a.netns
+            && attach::foreign::owner(&netns).is_some()
+        {
+            self.end_with(pid, id, attachment.netns_id);
+        }
         ports.insert(id, attachment);
         Ok(id)
     }

@@ -1,6 +1,6 @@
 //! Publish and withdraw.
 
-use super::{Published, Shared, State};
+use super::{Published, Shared, State, sockets};
 use crate::api::types::Publication as Shown;
 use crate::api::{ApiError, report};
 use crate::forward::{ForwardError, RelayId};
@@ -23,7 +23,11 @@ impl Shared {
     /// Publishes: the rule of the switch, and the listeners of the host.
     pub(super) fn publish_parsed(&self, p: Publication) -> Result<RuleId, ApiError> {
         let mut state = self.state();
-        let id = self.workers.publish(p).map_err(|e| match e {
+        let rule = match self.sockets {
+            Some(_) => sockets::rule(&p),
+            None => p,
+        };
+        let id = self.workers.publish(rule).map_err(|e| match e {
             PublishError::Overlap { .. } => ApiError::conflict(e),
             _ => ApiError::bad(e),
         })?;
@@ -32,7 +36,13 @@ impl Shared {
             self.workers.unpublish(id);
         });
         self.yield_ports(&mut state, &p);
-        let relay = self.listen(&p)?;
+        let relay = match &self.sockets {
+            None => self.listen(&p)?,
+            Some(engine) => {
+                engine.publish(id.0, &p).map_err(|e| sockets::refusal(&e))?;
+                None
+            }
+        };
         let held = match relay {
             Some(_) => Vec::new(),
             None => self.hold_published(&mut state, &p).map_err(refused)?,
@@ -70,6 +80,9 @@ impl Shared {
         if let (Some(relay), Some(Published { relay: Some(r), .. })) = (&self.relay, was) {
             relay.unpublish(r);
         }
+        if let Some(engine) = &self.sockets {
+            engine.unpublish(id.0);
+        }
         self.workers.unpublish(id);
         if let Some(p) = &gone {
             self.speak_again(&mut state, p);
@@ -88,7 +101,7 @@ impl Shared {
             .rules()
             .rules
             .iter()
-            .map(|r| report::publication(r, listens(&state, r)))
+            .map(|r| self.as_asked(&state, r))
             .collect();
         all.sort_by_key(|p| p.id);
         all
@@ -97,7 +110,18 @@ impl Shared {
     fn shown(&self, state: &State, id: RuleId) -> Option<Shown> {
         let rules = self.workers.rules().rules;
         let rule = rules.iter().find(|r| r.id == id)?;
-        Some(report::publication(rule, listens(state, rule)))
+        Some(self.as_asked(state, rule))
+    }
+
+    /// A rule in the words in which it was asked for.
+    fn as_asked(&self, state: &State, r: &RuleReport) -> Shown {
+        let listens = listens(state, r) || self.sockets.is_some();
+        let mut shown = report::publication(r, listens);
+        if let Some(asked) = state.published.get(&r.id) {
+            shown.spec = asked.publication.to_string();
+            shown.host_ip = asked.publication.host_ip;
+        }
+        shown
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a plan to a running switch.
 
-use super::{Attachment, Daemon, Shared, State, events, nic};
+use super::{Attachment, Daemon, Shared, State, events, nic, sockets};
 use crate::api::{ApiError, ControlSocket, Kind, Server};
 use crate::attach::{self, Spec, TXQLEN};
 use crate::awake;
@@ -42,17 +42,27 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             plan.control.display()
         ));
     }
-    let offload = tested(plan.offload, &mut notes)?;
+    // Without the right to make a namespace each TAP's helper tests for itself.
+    let untested = plan.uplink.sockets().is_some() && !nix::unistd::geteuid().is_root();
+    let offload = match untested {
+        true => plan.offload,
+        false => tested(plan.offload, &mut notes)?,
+    };
     let while_busy = match plan.low_latency {
         true => Some(awake::hold().map_err(|e| Failure::Refused(e.to_string()))?),
         false => None,
     };
     let workers = Workers::start(&plan, while_busy)
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
-    let relay = relay(&plan, &host)?;
+    let engine = sockets::engine(&plan, workers.count())?;
+    let relay = match engine {
+        Some(_) => None,
+        None => relay(&plan, &host)?,
+    };
     let shared = Arc::new(Shared {
         follow: OnceLock::new(),
         relay,
+        sockets: engine,
         workers,
         offload,
         host: host.id(),
@@ -63,12 +73,18 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
             published: BTreeMap::new(),
             nic: None,
         }),
+        me: OnceLock::new(),
         plan,
     });
-    host_port(&shared, &host)?;
+    let _ = shared.me.set(Arc::downgrade(&shared));
+    match &shared.sockets {
+        Some(engine) => sockets::ports(&shared, engine)?,
+        None => host_port(&shared, &host)?,
+    }
     match &shared.plan.uplink {
         UplinkSpec::Tap(u) => uplink_port(&shared, u)?,
         UplinkSpec::Nic(u) => shared.share_nic(u, &host, &mut notes)?,
+        UplinkSpec::Sockets(_) => {}
         UplinkSpec::None => notes.push(
             "no uplink: containers reach each other and the host, and nothing reaches or comes \
              from outside"

@@ -18,7 +18,7 @@
 mod engine;
 pub mod limits;
 mod pipes;
-mod slab;
+pub(crate) mod slab;
 mod socket;
 mod stats;
 mod tcp;

@@ -2,7 +2,7 @@
 
 /// Names a slot and its use: a key whose value was removed finds nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     index: u32,
     generation: u32,
 }
@@ -33,7 +33,7 @@ const _: () = assert!(usize::BITS == 64);
 
 /// Values at stable indices.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     slots: Vec<(u32, Option<T>)>,
     free: Vec<u32>,
 }

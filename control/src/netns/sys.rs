@@ -3,7 +3,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -13,6 +13,38 @@ pub fn is_netns(fd: BorrowedFd<'_>) -> bool {
     // returns a number, and files of other kinds answer ENOTTY.
     let kind = unsafe { libc::ioctl(fd.as_raw_fd(), libc::NS_GET_NSTYPE) };
     kind == libc::CLONE_NEWNET
+}
+
+/// The user namespace that owns a namespace (`NS_GET_USERNS`, ioctl_nsfs(2)).
+///
+/// # Errors
+/// EPERM when it is neither the caller's nor one below.
+pub fn owner(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is open for the whole call; the request takes no argument and
+    // returns a new descriptor, which is owned by nobody else.
+    unsafe {
+        let fd = libc::ioctl(fd.as_raw_fd(), libc::NS_GET_USERNS);
+        match fd < 0 {
+            true => Err(io::Error::last_os_error()),
+            false => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// # Errors
+/// EBADF when it is not open, or one of the standard ones.
+pub fn take_fd(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the first call only asks. A descriptor above 2 that is open before this program
+    // has opened any of that number was inherited: nothing else here owns it. The flag is set so
+    // that no program started from here inherits it.
+    unsafe {
+        if number <= 2 || libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
+            return Err(io::Error::from_raw_os_error(libc::EBADF));
+        }
+        Ok(OwnedFd::from_raw_fd(number))
+    }
 }
 
 /// Lets `cmd` start in new user, network and mount namespaces, where it is root over what it

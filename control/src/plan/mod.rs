@@ -10,7 +10,7 @@ pub mod validate;
 
 pub use addresses::Addresses;
 pub use failure::Failure;
-pub use spec::{AttachSpec, IfName, NetnsRef, UplinkNic, UplinkSpec, UplinkTap};
+pub use spec::{AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkNic, UplinkSpec, UplinkTap};
 pub use undo::Undo;
 
 use crate::log::LogSpec;

@@ -2,10 +2,13 @@
 
 use super::addresses::host_of;
 use super::spec::scalar::{self, Offload};
-use super::spec::{AttachSpec, IfName, NetnsRef, UplinkNic, UplinkSpec, UplinkTap, publication};
+use super::spec::{
+    AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkNic, UplinkSpec, UplinkTap, publication,
+};
 use super::{Addresses, Attach, Failure, Network, Plan};
 use crate::cli::flags::Raw;
 use crate::log::LogSpec;
+use crate::uplink::sockets as uplink;
 use dataplane::base::Mac;
 use dataplane::nat::Publication;
 use dataplane::slow::{Limits, Timeouts};
@@ -97,7 +100,7 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
     let uplink = match &raw.uplink {
         // Without the right to it the daemon does without.
         None if here.euid == 0 => UplinkSpec::Nic(UplinkNic::DEFAULT),
-        None => UplinkSpec::None,
+        None => UplinkSpec::Sockets(sockets_fit(raw, &network, SocketsSpec::default())?),
         Some(t) => match t.parse().map_err(usage("uplink"))? {
             UplinkSpec::Tap(u) => {
                 UplinkSpec::Tap(check_uplink(u, &network).map_err(usage("uplink"))?)
@@ -108,6 +111,7 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
                     network.bridge
                 )));
             }
+            UplinkSpec::Sockets(s) => UplinkSpec::Sockets(sockets_fit(raw, &network, s)?),
             other => other,
         },
     };
@@ -223,6 +227,31 @@ fn check_uplink(u: UplinkTap, network: &Network) -> Result<UplinkTap, String> {
         ));
     }
     Ok(u)
+}
+
+/// With `--uplink sockets` the engine is the host behind the gateway, in this process's namespace.
+fn sockets_fit(raw: &Raw, network: &Network, s: SocketsSpec) -> Result<SocketsSpec, Failure> {
+    let own = Ipv4Net::new_assert(uplink::EXTERNAL, uplink::PREFIX).trunc();
+    if overlap(own, network.subnet) {
+        return Err(Failure::Usage(format!(
+            "--uplink sockets needs {own} for itself, which the subnet {} overlaps: choose another \
+             --subnet",
+            network.subnet
+        )));
+    }
+    if raw.localhost.as_deref() == Some("off") {
+        return Err(Failure::usage(
+            "--localhost off does not go with --uplink sockets, where published ports are the \
+             host's own listeners: leave it out, and publish what is to be reached",
+        ));
+    }
+    if raw.host_netns.is_some() {
+        return Err(Failure::usage(
+            "--host-netns does not go with --uplink sockets, whose sockets are those of the \
+             namespace that switchd is started in: start it there",
+        ));
+    }
+    Ok(s)
 }
 
 fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {

@@ -41,7 +41,11 @@ impl Child {
     ///
     /// # Errors
     /// No privilege, no process, no namespace.
-    pub fn spawn(command: &[OsString], netns: Option<&str>) -> Result<Child, NotStarted> {
+    pub fn spawn(
+        command: &[OsString],
+        netns: Option<&str>,
+        ordinary: bool,
+    ) -> Result<Child, NotStarted> {
         let refused = |what: &str, e: io::Error| {
             NotStarted::Failed(Failure::Refused(format!("cannot {what}: {e}")))
         };
@@ -58,7 +62,7 @@ impl Child {
             .set_nonblocking(true)
             .map_err(|e| refused("start the command", e))?;
         let child = Command::new("/proc/self/exe")
-            .args(inside::words(&name, netns))
+            .args(inside::words(&name, netns, ordinary))
             .args(command)
             .stdin(Stdio::inherit())
             .spawn()
@@ -186,6 +190,11 @@ fn explain(said: &str, program: &str) -> NotStarted {
             };
             NotStarted::Exec(126, format!("{program}: {why}"))
         }
+        ("user", _) => refused(format!(
+            "this user may make no user namespace ({why}): see user.max_user_namespaces and, on \
+             Debian and Ubuntu, kernel.unprivileged_userns_clone and \
+             kernel.apparmor_restrict_unprivileged_userns"
+        )),
         ("netns" | "mounts", libc::EPERM) => refused(
             "a namespace for the command needs CAP_SYS_ADMIN: run as root, or inside a user \
              namespace of your own (unshare --user --map-root-user --net)"

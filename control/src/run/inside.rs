@@ -37,19 +37,23 @@ pub struct InsideArgs {
     /// The named namespace to be in; a new one without.
     #[arg(long)]
     netns: Option<String>,
+    /// Be root of a new user namespace.
+    #[arg(long)]
+    ordinary: bool,
     /// The command.
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<OsString>,
 }
 
 /// The words for [`InsideArgs`].
-pub(super) fn words(rendezvous: &str, netns: Option<&str>) -> Vec<String> {
+pub(super) fn words(rendezvous: &str, netns: Option<&str>, ordinary: bool) -> Vec<String> {
     let mut all = vec![
         "__inside".to_owned(),
         "--rendezvous".to_owned(),
         rendezvous.to_owned(),
     ];
     all.extend(netns.map(|name| format!("--netns={name}")));
+    all.extend(ordinary.then(|| "--ordinary".to_owned()));
     all.push("--".to_owned());
     all
 }
@@ -75,6 +79,9 @@ type Failed = (&'static str, io::Error);
 fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Failed> {
     let at = |stage| move |e: nix::errno::Errno| (stage, io::Error::from(e));
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(at("signals"))?;
+    if args.ordinary {
+        own_user().map_err(|e| ("user", e))?;
+    }
     match &args.netns {
         None => unshare(CloneFlags::CLONE_NEWNET).map_err(at("netns"))?,
         Some(name) => Netns::open(&NetnsRef::Name(name.clone()))
@@ -109,6 +116,16 @@ fn become_command(args: &InsideArgs, mut stream: &UnixStream) -> Result<(), Fail
     // Until here Ctrl-C and Ctrl-Z only waited: so that neither finds things half-made.
     signals::unblock().map_err(at("signals"))?;
     Err(("exec", execute(program, rest)))
+}
+
+/// Becomes root of a new user namespace, in which the caller's own ids are all that there is.
+fn own_user() -> io::Result<()> {
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    unshare(CloneFlags::CLONE_NEWUSER)?;
+    // user_namespaces(7): setgroups has to be given up before an ordinary user's gid_map.
+    std::fs::write("/proc/self/setgroups", "deny")?;
+    std::fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+    std::fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
 }
 
 /// Becomes the command; returns only why it can't. A directory of `PATH` that may not be looked

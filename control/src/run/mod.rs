@@ -8,20 +8,23 @@
 //! Exit codes: the command's own, 128+n if signal n ended it, 127 if it was not found and 126 if
 //! it could not be run, 2 for wrong words, 1 for what the system refused.
 
+mod attach;
 mod child;
 mod inside;
 mod private;
-mod resolv;
+pub(crate) mod resolv;
 mod signals;
 mod spec;
 mod switch;
 
+pub use attach::{AttachArgs, attach};
 pub use inside::{InsideArgs, inside};
 
 use crate::netns::{Netns, create_named, delete_named};
 use crate::plan::validate::Surroundings;
 use crate::plan::{AttachSpec, Failure};
 use child::{Child, NotStarted};
+use private::Wishes;
 use signals::Signals;
 use spec::Published;
 use std::ffi::OsString;
@@ -88,15 +91,7 @@ pub fn run(args: &Args) -> ExitCode {
 
 /// What can be said about the words alone.
 fn check(args: &Args) -> Result<Vec<Published>, Failure> {
-    let of = |text: &String| Published::parse(text).map_err(|e| Failure::Usage(format!("-p: {e}")));
-    let published: Vec<Published> = args.publish.iter().map(of).collect::<Result<_, _>>()?;
-    for (i, new) in published.iter().enumerate() {
-        if let Some(old) = published.iter().take(i).find(|old| old.overlaps(new)) {
-            return Err(Failure::Usage(format!(
-                "-p: {new} and {old} have a host port in common: it can be published once"
-            )));
-        }
-    }
+    let published = published(&args.publish)?;
     if args.net == Net::Host && (args.ip.is_some() || args.name.is_some()) {
         return Err(Failure::usage(
             "--ip and --name need a namespace: leave --net host out",
@@ -113,6 +108,20 @@ fn check(args: &Args) -> Result<Vec<Published>, Failure> {
             return Err(Failure::Usage(format!(
                 "--name: '{name}' is no name: at most 64 letters, digits, '_', '.' and '-', the \
                  first a letter or digit"
+            )));
+        }
+    }
+    Ok(published)
+}
+
+/// The ports of all `-p`.
+fn published(words: &[String]) -> Result<Vec<Published>, Failure> {
+    let of = |text: &String| Published::parse(text).map_err(|e| Failure::Usage(format!("-p: {e}")));
+    let published: Vec<Published> = words.iter().map(of).collect::<Result<_, _>>()?;
+    for (i, new) in published.iter().enumerate() {
+        if let Some(old) = published.iter().take(i).find(|old| old.overlaps(new)) {
+            return Err(Failure::Usage(format!(
+                "-p: {new} and {old} have a host port in common: it can be published once"
             )));
         }
     }
@@ -148,7 +157,9 @@ fn bridged(args: &Args, published: &[Published]) -> Result<u8, NotStarted> {
     })?;
     // Dropped in reverse: first the ports, then the interface, then the switch, then the name.
     let name = args.name.as_deref().map(Named::make).transpose()?;
-    let mut child = Child::spawn(&args.command, args.name.as_deref())?;
+    // An ordinary user is root of a namespace of his own.
+    let ordinary = !nix::unistd::geteuid().is_root();
+    let mut child = Child::spawn(&args.command, args.name.as_deref(), ordinary)?;
 
     let control = match &args.control {
         Some(path) => Some(path.clone()),
@@ -159,7 +170,7 @@ fn bridged(args: &Args, published: &[Published]) -> Result<u8, NotStarted> {
     let switch: &dyn Switch = match &daemon {
         Some(client) => client,
         None => {
-            private = private::start()?;
+            private = private::start(&Wishes::default())?;
             backend = private.backend();
             &backend
         }
@@ -170,8 +181,10 @@ fn bridged(args: &Args, published: &[Published]) -> Result<u8, NotStarted> {
     };
     let made = Made::attach(switch, &with_ip(spec, args.ip)?, published)?;
 
+    let file = switch.dns().and_then(resolv::by_gateway);
     let resolv = match resolv::choose() {
         resolv::Choice::Keep => None,
+        _ if file.is_some() => file.as_ref().map(resolv::OwnFile::path),
         resolv::Choice::Replace(file) => Some(file),
         resolv::Choice::None => {
             note(&format!(

@@ -27,15 +27,20 @@ const TURN: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What the system refused, or no free network.
-pub fn start() -> Result<Daemon, Failure> {
+pub fn start(wishes: &Wishes) -> Result<Daemon, Failure> {
     let here = Surroundings::current();
     let _turn = take_turn();
     if let Some(dir) = control(&here).parent() {
         sweep(dir);
     }
+    if wishes.subnet.is_some() {
+        let plan = private_plan(&look()?, &here, wishes)?;
+        plan.log.install();
+        return Daemon::start(plan);
+    }
     let mut choice = look()?;
     for _ in 1..ATTEMPTS {
-        let plan = private_plan(&choice, &here)?;
+        let plan = private_plan(&choice, &here, wishes)?;
         plan.log.install();
         let refused = match Daemon::start(plan) {
             Ok(daemon) => return Ok(daemon),
@@ -48,7 +53,20 @@ pub fn start() -> Result<Daemon, Failure> {
         }
         choice = next;
     }
-    Daemon::start(private_plan(&choice, &here)?)
+    Daemon::start(private_plan(&choice, &here, wishes)?)
+}
+
+/// What is asked of a private switch beyond its existence.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// As `--subnet`; the first free one without.
+    pub subnet: Option<String>,
+    /// As `--mtu`.
+    pub mtu: Option<String>,
+    /// As `--uplink`.
+    pub uplink: Option<String>,
+    /// As `--control`; a socket of its own without.
+    pub control: Option<PathBuf>,
 }
 
 /// Names of the control sockets: the process id stands between.
@@ -57,11 +75,19 @@ const SUFFIX: &str = ".sock";
 
 type Choice = (String, Ipv4Net);
 
-fn private_plan((bridge, subnet): &Choice, here: &Surroundings) -> Result<Plan, Failure> {
+fn private_plan(
+    (bridge, subnet): &Choice,
+    here: &Surroundings,
+    wishes: &Wishes,
+) -> Result<Plan, Failure> {
+    let subnet = wishes.subnet.clone().unwrap_or(subnet.to_string());
+    let path = wishes.control.clone().unwrap_or_else(|| control(here));
     let raw = Raw {
         bridge: Some(bridge.clone()),
-        subnet: Some(subnet.to_string()),
-        control: Some(control(here).display().to_string()),
+        subnet: Some(subnet),
+        mtu: wishes.mtu.clone(),
+        uplink: wishes.uplink.clone(),
+        control: Some(path.display().to_string()),
         log: Some("text/warn".to_owned()),
         ..Raw::default()
     };
@@ -241,7 +267,7 @@ mod tests {
             runtime_dir: None,
         };
         let choice = ("sw3".to_owned(), "10.0.7.0/24".parse().unwrap());
-        let plan = private_plan(&choice, &here).unwrap();
+        let plan = private_plan(&choice, &here, &Wishes::default()).unwrap();
         assert_eq!(plan.network.bridge.as_str(), "sw3");
         assert_eq!(plan.network.gateway, Ipv4Addr::new(10, 0, 7, 1));
         assert!(
@@ -253,7 +279,7 @@ mod tests {
             ..here
         };
         assert!(
-            private_plan(&choice, &nowhere)
+            private_plan(&choice, &nowhere, &Wishes::default())
                 .unwrap()
                 .control
                 .is_absolute()

@@ -4,6 +4,8 @@ use crate::api::types::{AttachRequest, Port, Publication, PublishRequest, Status
 use crate::api::{ApiError, Backend, Client, Kind};
 use crate::netns::NetnsId;
 use crate::plan::Failure;
+use crate::uplink::sockets::SOCKETS;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +21,8 @@ pub trait Switch {
     /// # Errors
     /// A refusal.
     fn detach(&self, name: &str) -> Result<(), Failure>;
+    /// The gateway's address, if it answers DNS.
+    fn dns(&self) -> Option<Ipv4Addr>;
     /// Publishes a port, in the words of `--ports`.
     ///
     /// # Errors
@@ -37,6 +41,10 @@ impl Switch for Client {
             spec: spec.to_owned(),
         };
         Ok(self.post("/v1/ports", &request)?)
+    }
+
+    fn dns(&self) -> Option<Ipv4Addr> {
+        dns(&self.get("/v1/status").ok()?)
     }
 
     fn detach(&self, name: &str) -> Result<(), Failure> {
@@ -69,6 +77,10 @@ impl Switch for Arc<dyn Backend> {
         Backend::attach(self.as_ref(), spec).map_err(failure)
     }
 
+    fn dns(&self) -> Option<Ipv4Addr> {
+        dns(&Backend::status(self.as_ref()))
+    }
+
     fn detach(&self, name: &str) -> Result<(), Failure> {
         known(Backend::detach(self.as_ref(), name))
     }
@@ -80,6 +92,14 @@ impl Switch for Arc<dyn Backend> {
     fn unpublish(&self, id: u32) -> Result<(), Failure> {
         known(Backend::unpublish(self.as_ref(), &id.to_string()))
     }
+}
+
+fn dns(status: &Status) -> Option<Ipv4Addr> {
+    let by_sockets = status
+        .uplink
+        .as_ref()
+        .is_some_and(|u| u.interface == SOCKETS);
+    by_sockets.then_some(status.gateway)
 }
 
 fn known<T>(result: Result<T, ApiError>) -> Result<(), Failure> {

@@ -94,6 +94,10 @@ impl Switch for Fake {
         })
     }
 
+    fn dns(&self) -> Option<Ipv4Addr> {
+        None
+    }
+
     fn detach(&self, name: &str) -> Result<(), Failure> {
         self.hear(format!("detach {name}"));
         Ok(())

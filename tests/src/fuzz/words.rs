@@ -4,6 +4,7 @@
 use control::cli::flags::Raw;
 use control::config;
 use control::log::LogSpec;
+use control::plan::spec::Dns;
 use control::plan::spec::{publication, scalar};
 use control::plan::validate::{Surroundings, plan};
 use control::plan::{AttachSpec, NetnsRef, Plan, UplinkSpec};
@@ -138,6 +139,14 @@ fn uplink(text: &str) {
                 .as_ref()
                 .map_or("nic".to_owned(), |i| format!("nic:{i}"));
             assert!(u.asked && again == text);
+        }
+        Ok(UplinkSpec::Sockets(s)) => {
+            let again = match s.dns {
+                Dns::Host => "sockets".to_owned(),
+                Dns::Off => "sockets,dns=off".to_owned(),
+                Dns::To(ip) => format!("sockets,dns={ip}"),
+            };
+            assert_eq!(again.parse(), Ok(UplinkSpec::Sockets(s)));
         }
         Err(e) => sentence(e),
     }

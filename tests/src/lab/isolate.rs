@@ -206,7 +206,7 @@ fn private_mounts() -> std::io::Result<()> {
 }
 
 /// Lays a device node with mode 0666 over /dev/net/tun.
-fn open_tun(node: &Path) -> std::io::Result<()> {
+pub fn open_tun(node: &Path) -> std::io::Result<()> {
     // TUN's numbers, Documentation/networking/tuntap.rst.
     mknod(node, SFlag::S_IFCHR, Mode::empty(), makedev(10, 200))?;
     fs::set_permissions(node, fs::Permissions::from_mode(0o666))?;

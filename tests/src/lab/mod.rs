@@ -10,6 +10,7 @@
 //! - [`bins`]: where `switchd` and `switchctl` are;
 //! - [`ns`]: namespaces; [`daemon`]: the programs; [`world`]: host, containers and outside;
 //! - [`nic`]: a host with an interface towards an outside, which the switch shares;
+//! - [`rootless`]: an ordinary user and its switch;
 //! - [`tcp`], [`udp`]: traffic that is checked at both ends.
 
 pub mod bins;
@@ -17,6 +18,7 @@ pub mod daemon;
 pub mod isolate;
 pub mod nic;
 pub mod ns;
+pub mod rootless;
 pub mod tcp;
 pub mod udp;
 pub mod world;

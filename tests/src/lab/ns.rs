@@ -39,6 +39,13 @@ impl Ns {
         }
     }
 
+    /// The one that a process is in.
+    pub fn of_process(pid: u32) -> Ns {
+        Ns {
+            netns: Netns::open(&NetnsRef::Pid(pid)).expect("that namespace"),
+        }
+    }
+
     fn with_loopback(self) -> Ns {
         control::attach::loopback_up(&mut self.netlink()).expect("lo");
         self

@@ -167,6 +167,40 @@ pub fn stats(s: &Stats) -> String {
             l.datagrams_dropped,
         );
     }
+    if let Some(e) = &s.sockets {
+        let _ = write!(
+            out,
+            "\nsockets: tcp {} now, {} out, {} in, {} refused, {} reset, {} over the limit, {} \
+             evicted half-open, {} unknown\n  {} bytes out, {} in, {} sent again, {} held\n  udp {} \
+             now, {} datagrams out, {} in, {} lost, {} over the limit\n  echo {} out, {} refused; {} \
+             errors in; {} to nowhere, {} not understood, {} fragments lost, {} clients as the \
+             gateway\n",
+            e.tcp_now,
+            e.tcp_out,
+            e.tcp_in,
+            e.tcp_refused,
+            e.tcp_reset,
+            e.tcp_limit,
+            e.half_open_evicted,
+            e.tcp_unknown,
+            e.bytes_out,
+            e.bytes_in,
+            e.resent,
+            e.bytes_held,
+            e.udp_now,
+            e.datagrams_out,
+            e.datagrams_in,
+            e.datagrams_dropped,
+            e.udp_limit,
+            e.echoes,
+            e.echoes_refused,
+            e.errors_in,
+            e.no_destination,
+            e.unknown,
+            e.fragments_lost,
+            e.clients_masked,
+        );
+    }
     let lost: Vec<_> = s.drops.iter().filter(|d| d.frames > 0).collect();
     if lost.is_empty() {
         out.push_str("\nno frame was lost\n");

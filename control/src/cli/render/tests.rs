@@ -298,6 +298,11 @@ localhost: 1 listeners
   tcp 2 now, 3 accepted, 1 refused, 0 reset, 100 bytes in, 200 out
   udp 1 now, 4 datagrams in, 5 out, 0 lost
 
+sockets: tcp 1 now, 2 out, 0 in, 0 refused, 0 reset, 0 over the limit, 0 evicted half-open, 0 unknown
+  0 bytes out, 0 in, 0 sent again, 0 held
+  udp 0 now, 0 datagrams out, 0 in, 0 lost, 0 over the limit
+  echo 0 out, 0 refused; 0 errors in; 0 to nowhere, 0 not understood, 0 fragments lost, 0 clients as the gateway
+
 LOST  REASON  MEANING
 1     land    source and destination address are the same
 "

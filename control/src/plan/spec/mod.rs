@@ -8,6 +8,7 @@ pub mod ifname;
 pub mod netns;
 pub mod publication;
 pub mod scalar;
+pub mod sockets;
 pub mod uplink;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 pub use attach::AttachSpec;
 pub use ifname::IfName;
 pub use netns::NetnsRef;
+pub use sockets::{Dns, SocketsSpec};
 pub use uplink::{UplinkNic, UplinkSpec, UplinkTap};
 
 use std::net::Ipv4Addr;

@@ -228,7 +228,7 @@ fn uplinks() {
     );
 
     for (text, parts) in [
-        ("", &["is not an uplink", "none or tap:NETNS"][..]),
+        ("", &["is not an uplink", " or tap:NETNS"][..]),
         ("eth0", &["is not an uplink"]),
         ("tap:sO", &["is not an uplink"]),
         ("tap:sO:", &["is not an uplink"]),

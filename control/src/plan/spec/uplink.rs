@@ -1,11 +1,14 @@
-//! `none`, `nic[:IFNAME]` or `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
+//! `none`, `nic[:IFNAME]`, `sockets[,dns=..]` or
+//! `tap:NETNS:IFNAME,ip=A.B.C.D/len,peer=E.F.G.H/len`
 
+use super::sockets::{self, SocketsSpec};
 use super::{IfName, NetnsRef, SpecError, digits, host_address};
 use ipnet::Ipv4Net;
 use std::str::FromStr;
 
 /// How an uplink is written.
-pub const SHAPE: &str = "none, nic, nic:IFNAME or tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
+pub const SHAPE: &str = "none, nic, nic:IFNAME, sockets[,dns=ADDRESS|off] or \
+     tap:NETNS:IFNAME,ip=A.B.C.D/LEN,peer=E.F.G.H/LEN, \
      as tap:out:eth0,ip=192.0.2.1/24,peer=192.0.2.2/24";
 
 /// The outside world, as it was asked for.
@@ -17,6 +20,8 @@ pub enum UplinkSpec {
     Tap(UplinkTap),
     /// An interface of the host, shared with it.
     Nic(UplinkNic),
+    /// The host's ordinary sockets.
+    Sockets(SocketsSpec),
 }
 
 impl UplinkSpec {
@@ -24,7 +29,15 @@ impl UplinkSpec {
     pub fn tap(&self) -> Option<&UplinkTap> {
         match self {
             UplinkSpec::Tap(tap) => Some(tap),
-            UplinkSpec::None | UplinkSpec::Nic(_) => None,
+            _ => None,
+        }
+    }
+
+    /// How ordinary sockets are used, if they are.
+    pub fn sockets(&self) -> Option<&SocketsSpec> {
+        match self {
+            UplinkSpec::Sockets(s) => Some(s),
+            _ => None,
         }
     }
 }
@@ -81,6 +94,9 @@ impl FromStr for UplinkSpec {
         if let Some(name) = spec.strip_prefix("nic:") {
             let ifname = Some(name.parse()?);
             return Ok(UplinkSpec::Nic(UplinkNic { ifname, asked }));
+        }
+        if let Some(rest) = sockets::words(spec) {
+            return sockets::parse(rest, spec).map(UplinkSpec::Sockets);
         }
         let rest = spec.strip_prefix("tap:").ok_or_else(shape)?;
         let (netns, rest) = NetnsRef::split(rest);

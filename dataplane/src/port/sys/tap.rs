@@ -130,6 +130,14 @@ pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, 
     })
 }
 
+/// Queues of a TAP that another process made as [`create`] does, and handed over.
+pub fn adopt(queues: Vec<OwnedFd>, caps: Caps) -> Vec<Box<dyn PortQueue>> {
+    queues
+        .into_iter()
+        .map(|fd| Box::new(TapQueue { fd, caps }) as Box<dyn PortQueue>)
+        .collect()
+}
+
 /// Sets the best mask that the kernel takes.
 fn negotiate(fd: &OwnedFd, offload: Offload) -> Result<Caps, TapError> {
     let mut refused = None;

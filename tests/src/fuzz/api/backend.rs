@@ -224,6 +224,6 @@ impl Backend for Memory {
     fn stats(&self) -> Stats {
         let s = self.state();
         let total = s.sw.totals();
-        report::stats(&total, &[], &Tables::default(), None)
+        report::stats(&total, &[], &Tables::default(), None, None)
     }
 }
