@@ -176,16 +176,16 @@ impl Engine {
             rustix::net::sendmsg_addr(fd, &to, data, &mut SendAncillaryBuffer::default(), flags)
         };
         let mut sent = send(&socket.fd);
+        let mut mtu = None;
         if sent.is_err() {
             // It may be about an earlier one: the queue of errors says about which.
-            self.errors(id);
-            if let Some(socket) = self.datagrams.get_mut(id) {
-                sent = match sent {
-                    Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH) => {
-                        send(&socket.fd)
-                    }
-                    other => other,
-                };
+            mtu = self.errors(id);
+            let earlier = matches!(
+                sent,
+                Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH)
+            );
+            if let Some(socket) = self.datagrams.get_mut(id).filter(|_| earlier) {
+                sent = send(&socket.fd);
             }
         }
         let counter = if near.echo {
@@ -198,8 +198,11 @@ impl Engine {
             Err(Errno::NETUNREACH) => self.unreached(near.side, p, head, (3, 0, 0)),
             Err(Errno::HOSTUNREACH) => self.unreached(near.side, p, head, (3, 1, 0)),
             Err(Errno::ACCESS | Errno::PERM) => self.unreached(near.side, p, head, (3, 13, 0)),
-            // The queue of errors has told the path's MTU.
-            Err(Errno::MSGSIZE) => {}
+            Err(Errno::MSGSIZE) if mtu.is_some() => {
+                add(&self.stats.errors_in, 1);
+                let mtu = mtu.unwrap_or(0).min(0xffff);
+                self.unreached(near.side, p, head, (3, 4, mtu));
+            }
             Err(_) => add(&self.stats.datagrams_dropped, 1),
         }
     }
@@ -367,15 +370,23 @@ impl Engine {
         self.say(near.side, bytes, VnetHdr::PLAIN);
     }
 
-    /// Hands the socket's queued errors to the container as the ICMP messages that they were.
-    fn errors(&mut self, id: Key) {
+    /// Hands the socket's queued errors to the container as the ICMP messages that they were. An
+    /// error of this host's own names no port and no datagram: the MTU that it tells of is given
+    /// back, for the datagram at hand.
+    fn errors(&mut self, id: Key) -> Option<u32> {
+        let mut mtu = None;
         // More than this at once are the next event's.
         for _ in 0..64 {
-            let Some(socket) = self.datagrams.get_mut(id) else {
-                return;
+            let socket = self.datagrams.get_mut(id)?;
+            let Some(error) = read_error(&socket.fd) else {
+                break;
             };
-            let Some((to, head, len, what, offender)) = read_error(&socket.fd) else {
-                return;
+            let (to, head, len, what, offender) = match error {
+                Queued::Own(found) => {
+                    mtu = found.or(mtu);
+                    continue;
+                }
+                Queued::Icmp(to, head, len, what, offender) => (to, head, len, what, offender),
             };
             let (near, mac) = (socket.near, socket.mac);
             let (far, word) = match (near.echo, near.side) {
@@ -412,47 +423,57 @@ impl Engine {
             add(&self.stats.errors_in, 1);
             self.say(near.side, bytes, VnetHdr::PLAIN);
         }
+        mtu
     }
 }
 
-type QueuedError = (
-    SocketAddrV4,
-    [u8; 8],
-    usize,
-    (u8, u8, u32),
-    Option<Ipv4Addr>,
-);
+/// One entry of a socket's error queue.
+enum Queued {
+    /// The host itself refused a datagram; with the MTU if it was too long.
+    Own(Option<u32>),
+    /// An ICMP error: where the datagram went, its first bytes and length, type, code and rest,
+    /// and who sent it.
+    Icmp(
+        SocketAddrV4,
+        [u8; 8],
+        usize,
+        (u8, u8, u32),
+        Option<Ipv4Addr>,
+    ),
+}
 
-/// One entry of the error queue: where the datagram went, its first bytes and length, ICMP type,
-/// code and rest, and who said so.
-fn read_error(fd: &OwnedFd) -> Option<QueuedError> {
+fn read_error(fd: &OwnedFd) -> Option<Queued> {
     let mut data = [0; 2_048];
     let mut control = nix::cmsg_space!([u8; 128]);
     let mut iov = [IoSliceMut::new(&mut data)];
     let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
     let message =
         recvmsg::<SockaddrIn>(fd.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
-    let to = message.address?;
+    let (to, len) = (message.address, message.bytes);
     let mut found = None;
     for c in message.cmsgs().ok()? {
         if let ControlMessageOwned::Ipv4RecvErr(e, offender) = c {
-            let by_icmp = e.ee_origin == libc::SO_EE_ORIGIN_ICMP;
-            let what = match e.ee_errno as i32 {
-                _ if by_icmp && (e.ee_type, e.ee_code) == (3, 4) => (3, 4, e.ee_info & 0xffff),
-                _ if by_icmp => (e.ee_type, e.ee_code, 0),
-                libc::EMSGSIZE => (3, 4, e.ee_info & 0xffff),
-                libc::ENETUNREACH => (3, 0, 0),
-                _ => (3, 1, 0),
-            };
-            let ip = offender
-                .filter(|_| by_icmp)
-                .map(|a| Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)));
-            found = Some((what, ip));
+            found = Some((e, offender));
         }
     }
-    let len = message.bytes;
-    let (what, ip) = found?;
+    let (e, offender) = found?;
+    if e.ee_origin != libc::SO_EE_ORIGIN_ICMP {
+        let too_long = e.ee_errno == libc::EMSGSIZE as u32;
+        return Some(Queued::Own(too_long.then_some(e.ee_info)));
+    }
+    let to = to?;
     let to = SocketAddrV4::new(to.ip(), to.port());
+    let rest = match (e.ee_type, e.ee_code) {
+        (3, 4) => e.ee_info & 0xffff,
+        _ => 0,
+    };
     let head = data.first_chunk().copied().unwrap_or([0; 8]);
-    Some((to, head, len, what, ip))
+    let ip = offender.map(|a| Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)));
+    Some(Queued::Icmp(
+        to,
+        head,
+        len,
+        (e.ee_type, e.ee_code, rest),
+        ip,
+    ))
 }

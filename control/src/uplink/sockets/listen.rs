@@ -313,7 +313,7 @@ impl Engine {
             self.step(id, |s, _, todo| s.again(todo));
         }
         for (to, data) in self.unsent.remove(&ip).unwrap_or_default() {
-            self.to_container(mac, to.0, to.1, &data);
+            self.datagram_in(mac, to.0, to.1, &data);
         }
     }
 
@@ -357,11 +357,11 @@ impl Engine {
                     waiting.push(((from, origin.to), data.to_vec()));
                 }
             }
-            mac => self.to_container(mac, from, origin.to, data),
+            mac => self.datagram_in(mac, from, origin.to, data),
         }
     }
 
-    fn to_container(&mut self, mac: Mac, from: SocketAddrV4, to: SocketAddrV4, data: &[u8]) {
+    fn datagram_in(&mut self, mac: Mac, from: SocketAddrV4, to: SocketAddrV4, data: &[u8]) {
         let mut bytes = vec![0; wire::ETH + wire::IP + wire::UDP];
         let hdr = wire::udp(&mut bytes, self.link(Side::Host, mac), from, to, data.len());
         bytes.extend(data);

@@ -4,12 +4,12 @@
 //! process: what a container sends to the outside ends there and goes on in ordinary sockets of
 //! the host. Nothing is made on the host, neither an interface nor a rule.
 //!
-//! - [`splice`]: one TCP connection, ended here and gone on in a socket;
+//! - `splice`: one TCP connection, ended here and gone on in a socket;
 //! - `datagram`: UDP and echoes; `fragments`: what comes in pieces;
 //! - `listen`: published ports;
 //! - `engine`: all of them, what they wait for, and their limits;
 //! - `queue`: the engine as a port of the switch;
-//! - [`wire`]: frames.
+//! - `wire`: frames.
 //!
 //! The external address and its next hop are [`EXTERNAL`] and [`NEXT_HOP`] (RFC 7335: for hosts
 //! behind translation, never on a wire). The engine runs in the workers, when they write to its
