@@ -23,6 +23,8 @@ const HASH_KEY: [u64; 3] = [0x5377_6974, 0x6368_6420, 0x7265_706c];
 /// The switch for a capture under a plan, and the index of each interface's port.
 pub fn setup(capture: &Capture, plan: &Plan, caps: Caps, workers: usize) -> (Setup, Vec<usize>) {
     let mut config = config(plan, HASH_KEY);
+    // A capture has no host beside it whose address is shared.
+    config.host = None;
     let outside = capture
         .interfaces
         .iter()

@@ -2,17 +2,20 @@
 //!
 //! The match in [`reach`] has no default arm: a reason without a case does not compile.
 
+mod frames;
+
 use dataplane::base::{Mac, Proto, Reason};
 use dataplane::frame::batch::MAX_FRAME;
 use dataplane::frame::{Frame, Gso, VnetHdr};
 use dataplane::port::Caps;
+use frames::{after, after_routed, bad_ipv4, bridged, from_outside, send_all};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use switchd_tests::memory::odd::{add_odd, add_odd_that_lost};
 use switchd_tests::memory::packet::*;
 use switchd_tests::memory::scenes::{established, pieces};
 use switchd_tests::memory::shared::{move_to, shared_lab};
-use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac};
+use switchd_tests::memory::{DB, FAR, GW, Lab, PEER, UP, WEB, config, mac};
 
 const OUT_OF_SUBNET: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 9);
 const OTHER_OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
@@ -27,52 +30,6 @@ enum Case {
 
 fn reached(lab: Lab) -> Case {
     Case::Reached(Box::new(lab))
-}
-
-/// A frame from `web` to a stranger, bridged.
-fn bridged(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    eth(mac(DB), mac(WEB), ethertype, payload)
-}
-
-/// A bridged UDP frame with its IPv4 header changed, and made right again if asked to.
-fn bad_ipv4(change: impl Fn(&mut [u8]), checksum: bool) -> Lab {
-    let t = udp_tuple(WEB, 1, DB, 2);
-    let mut f = bridged(0x0800, &ipv4(&Ip::default(), &t, &udp(&t, b"data")));
-    change(&mut f[14..]);
-    if checksum {
-        f[24..26].copy_from_slice(&[0, 0]);
-        let sum = !naive_sum(&[&f[14..34]]);
-        f[24..26].copy_from_slice(&sum.to_be_bytes());
-    }
-    after(&f)
-}
-
-/// A lab in which `web` has sent this frame.
-fn after(frame: &[u8]) -> Lab {
-    let mut lab = Lab::ready();
-    lab.send(&lab.web.clone(), frame);
-    lab
-}
-
-/// A lab in which `web` has sent this to the gateway's MAC.
-fn after_routed(ip: &Ip, t: &dataplane::base::Tuple, l4: &[u8]) -> Lab {
-    let mut lab = Lab::ready();
-    let frame = lab.web.routed(ip, t, l4);
-    lab.send(&lab.web.clone(), &frame);
-    lab
-}
-
-/// A lab in which PEER has sent this to the uplink's MAC.
-fn from_outside(t: &dataplane::base::Tuple, l4: &[u8]) -> Lab {
-    let mut lab = Lab::ready();
-    lab.route(&lab.up.clone(), t, l4);
-    lab
-}
-
-fn send_all(lab: &mut Lab, by: &Host, frames: &[Vec<u8>]) {
-    for f in frames {
-        lab.send(by, f);
-    }
 }
 
 fn reach(reason: Reason) -> Case {
