@@ -69,7 +69,8 @@ fn section_2_2_an_unwanted_syn_does_not_end_a_closed_connection() {
     let mut lab = Lab::ready();
     let (web, up) = (lab.web.clone(), lab.up.clone());
     let t = tcp_tuple(WEB, 4_000, FAR, 80);
-    let closes: [&dyn Fn(&mut Lab, &Open); 2] = [
+    type Close<'a> = &'a dyn Fn(&mut Lab, &Open);
+    let closes: [Close<'_>; 2] = [
         &|lab, c| assert!(c.answer(lab, 901, 0, RST, b"")),
         &|lab, c| {
             assert!(c.answer(lab, 901, 101, FIN | ACK, b""));
