@@ -1,7 +1,9 @@
 //! A lab whose uplink shares its host's interface and address.
 
-use super::{Lab, PEER, UP, config};
+use super::packet::{tcp, tcp_tuple};
+use super::{Lab, PEER, UP, WEB, config};
 use dataplane::base::{HostNet, HostRoute, Proto, Via};
+use dataplane::frame::parse::tcp_flags::SYN;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -32,6 +34,25 @@ pub fn shared_lab() -> Lab {
     for proto in [Proto::TCP, Proto::UDP, Proto::ICMP] {
         external.lend(proto, &ports, 100, (*LENT.start(), *LENT.end()));
     }
+    lab
+}
+
+/// A lab with a packet from outside that is for the host itself.
+pub fn for_the_host() -> Lab {
+    let mut lab = shared_lab();
+    let t = tcp_tuple(PEER, 1, UP, 22);
+    lab.route(&lab.up.clone(), &t, &tcp(&t, 1, 0, SYN, b""));
+    lab
+}
+
+/// A lab with a connection whose external address is gone.
+pub fn by_an_address_that_is_gone() -> Lab {
+    let mut lab = shared_lab();
+    let t = tcp_tuple(WEB, 1, PEER, 2);
+    let syn = tcp(&t, 1, 0, SYN, b"");
+    lab.route(&lab.web.clone(), &t, &syn);
+    move_to(&lab, Ipv4Addr::new(192, 0, 2, 77));
+    lab.route(&lab.web.clone(), &t, &syn);
     lab
 }
 

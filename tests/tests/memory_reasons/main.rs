@@ -14,8 +14,7 @@ use std::time::Duration;
 use switchd_tests::memory::odd::{add_odd, add_odd_that_lost};
 use switchd_tests::memory::packet::*;
 use switchd_tests::memory::scenes::{established, pieces};
-use switchd_tests::memory::shared::{move_to, shared_lab};
-use switchd_tests::memory::{DB, FAR, GW, Lab, PEER, UP, WEB, config, mac};
+use switchd_tests::memory::{DB, FAR, GW, Lab, PEER, UP, WEB, config, mac, shared};
 
 const OUT_OF_SUBNET: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 9);
 const OTHER_OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
@@ -173,20 +172,8 @@ fn reach(reason: Reason) -> Case {
             let t = udp_tuple(WEB, 1, FAR, 1);
             reached(after_routed(&ip, &t, &udp(&t, b"")))
         }
-        Reason::NotOurs => {
-            let mut lab = shared_lab();
-            let t = tcp_tuple(PEER, 1, UP, 22);
-            lab.route(&lab.up.clone(), &t, &tcp(&t, 1, 0, SYN, b""));
-            reached(lab)
-        }
-        Reason::AddressGone => {
-            let mut lab = shared_lab();
-            let t = tcp_tuple(WEB, 1, PEER, 2);
-            lab.route(&lab.web.clone(), &t, &tcp(&t, 1, 0, SYN, b""));
-            move_to(&lab, OTHER_OUTSIDE);
-            lab.route(&lab.web.clone(), &t, &tcp(&t, 1, 0, SYN, b""));
-            reached(lab)
-        }
+        Reason::NotOurs => reached(shared::for_the_host()),
+        Reason::AddressGone => reached(shared::by_an_address_that_is_gone()),
         Reason::RxFull => {
             let mut lab = Lab::ready();
             add_odd_that_lost(&mut lab, 3);

@@ -1,12 +1,15 @@
 //! What works by the shared address, and that the host's own traffic goes on.
 
+use control::netlink::{LinkChange, Netlink};
 use std::net::Ipv4Addr;
 use std::time::Duration;
-use switchd_tests::lab::nic::{HOST, LAN, NicWorld};
-use switchd_tests::lab::ping;
+use switchd_tests::lab::nic::{
+    HOST, LAN, NIC, NicWorld, default_route, give_address, host_and_lan, set_up, take_address,
+};
 use switchd_tests::lab::tcp::exchange;
 use switchd_tests::lab::udp::{Echo, echoes};
 use switchd_tests::lab::world::{C1, C2, GATEWAY, at};
+use switchd_tests::lab::{Daemon, Ns, ping};
 use switchd_tests::{scenario, scenario_as_ordinary_user};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -116,6 +119,40 @@ fn everything(args: &[&str]) {
     w.finish();
 }
 
+/// The host's interface is a port of a bridge of its own, which has the address.
+fn by_a_bridge() {
+    let (host, lan) = host_and_lan();
+    let mut nl = host.netlink();
+    nl.create_bridge("br0").unwrap();
+    let [bridge, nic] = ["br0", NIC].map(|n| host.link(n).unwrap().index);
+    let into = LinkChange {
+        master: Some(bridge),
+        ..LinkChange::default()
+    };
+    nl.change_link(nic, &into).unwrap();
+    take_address(&host, NIC, HOST, 24);
+    set_up(&host, "br0", true);
+    give_address(&host, "br0", HOST, 24);
+    default_route(&host, "br0", LAN);
+    let web = Ns::named("web");
+    let daemon = Daemon::start(&["--attach=web:10.0.0.2", "--ports=5000:10.0.0.2:5000"]);
+    let log = daemon.log();
+    assert!(
+        log.contains("uplink br0 192.0.2.1/24 via 192.0.2.2"),
+        "{log}"
+    );
+    let server = web.listen(ANY, 5000);
+    let x = exchange(&lan, at(HOST, 5000), &server, 3 << 20);
+    assert_eq!(x.seen_by_server, x.client);
+    let outside = lan.listen(ANY, 8080);
+    let x = exchange(&web, at(LAN, 8080), &outside, 3 << 20);
+    assert_eq!(x.seen_by_server.ip(), HOST);
+    let x = exchange(&host, at(LAN, 8080), &outside, 3 << 20);
+    assert_eq!(x.seen_by_server, x.client);
+    daemon.terminate();
+}
+
+scenario!(a_bridge_of_the_host_as_uplink, by_a_bridge);
 scenario!(no_other_flag, || everything(&[]));
 scenario!(two_workers, || everything(&["--workers=2", "--uplink=nic"]));
 scenario_as_ordinary_user!(as_root_of_a_user_namespace, || everything(&[]));
