@@ -12,7 +12,7 @@
 //! | `canon` | what is compared of a frame |
 //! | `expiry` | timeouts short enough to wait for |
 //! | `run` | a sequence through all sides |
-//! | `watch` | TCP conversations as the kernel let them through |
+//! | `segment`, `watch` | TCP conversations as the kernel let them through |
 //! | `known` | the differences that we mean |
 //! | `report` | many sequences |
 
@@ -30,6 +30,7 @@ mod regular;
 pub mod report;
 mod rules;
 pub mod run;
+mod segment;
 pub mod sequence;
 pub mod shrink;
 mod side;

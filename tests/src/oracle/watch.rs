@@ -2,11 +2,10 @@
 //! matcher can tell where a segment lies without asking the switch.
 
 use super::canon::assembled;
-use super::facts::{datagrams, message};
+use super::segment::{Segment, at_most, came_in, later, segment};
 use super::{Out, Wire};
-use dataplane::base::{Proto, Tuple};
+use dataplane::base::Tuple;
 use dataplane::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
-use std::net::Ipv4Addr;
 
 /// What the switch allows beyond a window, as its documentation has it: one superframe.
 const MARGIN: u32 = 66_000;
@@ -20,6 +19,8 @@ pub struct Said {
     end: Option<u32>,
     /// The highest number that it acknowledged.
     ack: Option<u32>,
+    /// The highest number that it ever allowed the other to send.
+    allows: Option<u32>,
     /// The largest window that it announced, as the field says, and the one of its SYN.
     windows: (u32, u32),
     /// Its window scale.
@@ -30,22 +31,6 @@ pub struct Said {
     /// It sent a SYN of another number before that.
     again: bool,
     /// That SYN came in fragments.
-    cut: bool,
-}
-
-/// A segment.
-#[derive(Clone, Copy, Debug)]
-struct Segment {
-    tuple: Tuple,
-    seq: u32,
-    end: u32,
-    ack: Option<u32>,
-    /// The right edge of its selective acknowledgement (RFC 2018).
-    sack: Option<u32>,
-    flags: u8,
-    window: u32,
-    scale: Option<u8>,
-    /// It came in fragments.
     cut: bool,
 }
 
@@ -61,6 +46,8 @@ pub struct Placed {
     pub ended: bool,
     /// And then a SYN that was refused.
     pub given_up: bool,
+    /// Or one that passed.
+    reopened: bool,
 }
 
 /// A conversation: what its two ends send, as it comes in.
@@ -73,75 +60,13 @@ struct Conversation {
     reset: bool,
     /// A SYN after its end was refused, for which Linux forgets it.
     given_up: bool,
+    /// A SYN after its end passed.
+    reopened: bool,
 }
 
 /// All conversations of a sequence.
 #[derive(Debug, Default)]
 pub struct Watch(Vec<Conversation>);
-
-fn segment(o: &Out) -> Option<Segment> {
-    let (proto, l4) = message(&o.bytes)?;
-    let be16 = |b: &[u8], at: usize| Some(u16::from_be_bytes([*b.get(at)?, *b.get(at + 1)?]));
-    let be32 = |at| Some(u32::from(be16(l4, at)?) << 16 | u32::from(be16(l4, at + 2)?));
-    let ip = |at: usize| {
-        Some(Ipv4Addr::from(
-            <[u8; 4]>::try_from(o.bytes.get(at..at + 4)?).ok()?,
-        ))
-    };
-    let header = usize::from(*l4.get(12)? >> 4) * 4;
-    let (flags, seq) = (*l4.get(13)?, be32(4)?);
-    let one = |flag| u32::from(flags & flag != 0);
-    let data = l4.len().saturating_sub(header) as u32;
-    let tuple = Tuple {
-        src: ip(26)?,
-        dst: ip(30)?,
-        sport: be16(l4, 0)?,
-        dport: be16(l4, 2)?,
-        proto,
-    };
-    let ack = be32(8)?;
-    let options = l4.get(20..header).unwrap_or(&[]);
-    (proto == Proto::TCP).then_some(Segment {
-        tuple,
-        seq,
-        end: seq.wrapping_add(data + one(SYN) + one(FIN)),
-        ack: (flags & ACK != 0).then_some(ack),
-        flags,
-        window: u32::from(be16(l4, 14)?),
-        scale: option(options, 3).and_then(|o| Some((*o.first()?).min(14))),
-        sack: option(options, 5).and_then(|o| {
-            let edge = |b: &[u8]| Some(u32::from_be_bytes(b.get(4..8)?.try_into().ok()?));
-            o.chunks(8)
-                .filter_map(edge)
-                .reduce(|a, b| later(Some(a), b))
-        }),
-        cut: false,
-    })
-}
-
-/// The segment that goes in.
-fn came_in(wires: &[Wire]) -> Option<Segment> {
-    let s = segment(datagrams(wires).first()?)?;
-    let cut = wires.len() > 1;
-    Some(Segment { cut, ..s })
-}
-
-/// The value of the first option of a kind.
-fn option(mut options: &[u8], kind: u8) -> Option<&[u8]> {
-    loop {
-        options = match *options {
-            [1, ref more @ ..] => more,
-            [k, len, ..] if k > 1 && len > 1 => {
-                let (one, more) = options.split_at_checked(usize::from(len))?;
-                if k == kind {
-                    return one.get(2..);
-                }
-                more
-            }
-            _ => return None,
-        };
-    }
-}
 
 impl Watch {
     /// Where the segment that goes in lies, if it is one of a conversation.
@@ -180,6 +105,7 @@ impl Watch {
                 challenged: [None; 2],
                 reset: false,
                 given_up: false,
+                reopened: false,
             });
             (self.0.len() - 1, 0)
         });
@@ -204,6 +130,7 @@ impl Conversation {
             other: self.said[1 - dir],
             by_initiator: dir == 0,
             given_up: self.given_up,
+            reopened: self.reopened,
             ended: self.reset || self.said[0].finished && self.said[1].finished,
         }
     }
@@ -234,17 +161,31 @@ impl Conversation {
             if before.ended && s.ack.is_none() {
                 self.said[1 - dir] = Said::default();
                 self.challenged = [None; 2];
+                self.reopened = true;
             }
             self.said[dir] = Said::opening(s, before.own.syn.is_some() && !before.ended);
             (self.reset, self.given_up) = (false, false);
         }
-        let own = &mut self.said[dir];
+        let (mut own, other) = (self.said[dir], self.said[1 - dir]);
         own.end = Some(later(own.end, s.end));
-        own.ack = s.ack.map(|ack| later(own.ack, ack)).or(own.ack);
+        if let Some(ack) = s.ack {
+            own.ack = Some(later(own.ack, ack));
+            let shift = if s.flags & SYN == 0 {
+                scale(&own, &other)
+            } else {
+                0
+            };
+            let allows = s
+                .sack
+                .unwrap_or(ack)
+                .wrapping_add((s.window << shift).max(1));
+            own.allows = Some(later(own.allows, allows));
+        }
         own.finished |= s.flags & FIN != 0;
         if s.flags & SYN == 0 {
             own.windows.0 = own.windows.0.max(s.window);
         }
+        self.said[dir] = own;
     }
 }
 
@@ -255,6 +196,7 @@ impl Said {
             syn: Some(s.seq.wrapping_add(1)),
             end: Some(s.end),
             ack: s.ack,
+            allows: None,
             windows: (0, s.window),
             scale: s.scale,
             finished: false,
@@ -265,22 +207,14 @@ impl Said {
     }
 }
 
-fn later(was: Option<u32>, now: u32) -> u32 {
-    was.map_or(now, |was| if at_most(was, now) { now } else { was })
-}
-
-/// `a` is `b` or comes before it, modulo 2^32.
-const fn at_most(a: u32, b: u32) -> bool {
-    b.wrapping_sub(a) <= i32::MAX as u32
-}
-
 /// The largest window in bytes.
 fn window(of: &Said, beside: &Said, field: u32) -> u32 {
-    let scale = match (of.scale, beside.scale) {
-        (Some(n), Some(_)) => n,
-        _ => 0,
-    };
-    (of.windows.0.max(field) << scale).max(of.windows.1)
+    (of.windows.0.max(field) << scale(of, beside)).max(of.windows.1)
+}
+
+/// The scale of one's windows, where both offered to scale.
+fn scale(of: &Said, beside: &Said) -> u8 {
+    beside.scale.and(of.scale).unwrap_or(0)
 }
 
 impl Placed {
@@ -305,10 +239,9 @@ impl Placed {
         let (Some(end), Some(other_end)) = (own.end, other.end) else {
             return false;
         };
-        let (mine, theirs) = (window(own, other, s.window), window(other, own, 0));
+        let (mine, theirs) = (window(own, other, 0), window(other, own, 0));
         let ack = s.sack.or(s.ack).unwrap_or(other_end);
-        let allowed = |acked: u32| at_most(s.seq, acked.wrapping_add(theirs));
-        other.ack.map_or(unknown, allowed)
+        other.allows.map_or(unknown, |to| at_most(s.seq, to))
             && at_most(end.wrapping_sub(theirs), s.end)
             && at_most(ack, other_end)
             && at_most(other_end.wrapping_sub(mine.max(MARGIN)), ack)
@@ -392,6 +325,11 @@ impl Placed {
     /// Whether the other side, which alone was heard, gave up by a RST.
     pub fn answers_who_gave_up(&self) -> bool {
         self.ended && self.own.end.is_none() && self.other.end.is_some()
+    }
+
+    /// Whether it answers a SYN on a conversation that had ended, and is none.
+    pub fn answers_a_reopening(&self) -> bool {
+        self.reopened && self.own.end.is_none() && self.other.end.is_some()
     }
 
     /// Whether the SYN that it answers came in fragments.

@@ -65,9 +65,27 @@ pub const KNOWN: &[Difference] = &[
               sends a SYN in fragments; an answer to the data in the others is refused.",
         after: After::Ends,
         is: |c| {
-            let refused = only_kernel_passes(c, Reason::TcpInvalidState, opens);
+            let for_it = |why| only_kernel_passes(c, why, |_| true);
+            let refused = for_it(Reason::TcpInvalidState) || for_it(Reason::TcpOutOfWindow);
             refused && lies(c, Placed::answers_a_cut_syn)
         },
+    },
+    Difference {
+        name: "tcp-one-sided-refused",
+        why: "An ACK on a connection that only its sender has opened is refused. Linux lets it pass \
+              where a RST came after an ACK of the other side.",
+        after: After::Ends,
+        is: |c| {
+            let refused = only_kernel_passes(c, Reason::TcpInvalidState, goes_on);
+            refused && lies(c, |p| p.alone() && p.ended)
+        },
+    },
+    Difference {
+        name: "tcp-reopened-after-reset",
+        why: "A SYN after a RST begins a new connection, and an ACK that answers it passes, to be \
+              told so by a RST (RFC 9293 section 3.5.1). Linux waits for its SYN-ACK.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::answers_a_reopening),
     },
     Difference {
         name: "tcp-reset-refused",
