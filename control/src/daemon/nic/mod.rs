@@ -31,7 +31,8 @@ pub(super) struct Nic {
     holders: Option<Holders>,
     /// Keeps the kernel quiet about ports without a socket, where it can be.
     quiet: Option<Quiet>,
-    echo: Vec<u16>,
+    /// Ranges of echo identifiers that are masquerade's.
+    echo: Vec<(u16, u16)>,
     taken: Option<Taken>,
     /// Why nothing is shared, as it was last said.
     without: Option<String>,

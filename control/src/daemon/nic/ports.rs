@@ -46,11 +46,13 @@ impl Shared {
                     self.workers.lend(&block);
                 }
             }
-            *echo = hold::echo_identifiers();
+            let identifiers = hold::echo_identifiers();
+            *echo = identifiers.iter().map(|id| (*id, *id)).collect();
+            join(echo);
             self.workers.lend(&hold::Block {
                 proto: Proto::ICMP,
-                in_all: u32::try_from(echo.len()).unwrap_or(0),
-                new: echo.clone(),
+                in_all: u32::try_from(identifiers.len()).unwrap_or(0),
+                new: identifiers,
                 bare: Vec::new(),
                 span: (*hold::ECHO.start(), *hold::ECHO.end()),
             });
@@ -206,9 +208,9 @@ pub(super) fn ours(state: &State) -> OurPorts {
             ours.tcp.extend(h.ports(Proto::TCP).map(|p| (p, p)));
             ours.udp.extend(h.ports(Proto::UDP).map(|p| (p, p)));
         }
-        ours.echo.extend(nic.echo.iter().map(|id| (*id, *id)));
+        ours.echo.clone_from(&nic.echo);
     }
-    for list in [&mut ours.tcp, &mut ours.udp, &mut ours.echo] {
+    for list in [&mut ours.tcp, &mut ours.udp] {
         join(list);
     }
     ours

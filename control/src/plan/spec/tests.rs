@@ -211,6 +211,14 @@ fn attachments() {
 #[test]
 fn uplinks() {
     assert_eq!("none".parse::<UplinkSpec>().unwrap(), UplinkSpec::None);
+    for (text, name) in [("nic", None), ("nic:eth0", Some("eth0"))] {
+        let ifname = name.map(|n| n.parse().unwrap());
+        let wanted = UplinkSpec::Nic(super::UplinkNic {
+            ifname,
+            asked: true,
+        });
+        assert_eq!(text.parse::<UplinkSpec>().unwrap(), wanted);
+    }
     let text = "tap:sO:eth0,ip=192.0.2.1/24,peer=192.0.2.2/24";
     let UplinkSpec::Tap(u) = text.parse().unwrap() else {
         panic!("{text}");
@@ -229,6 +237,9 @@ fn uplinks() {
 
     for (text, parts) in [
         ("", &["is not an uplink", " or tap:NETNS"][..]),
+        ("nic:", &["''", "interface"]),
+        ("nic:a/b", &["'a/b'"]),
+        ("nico", &["is not an uplink"]),
         ("eth0", &["is not an uplink"]),
         ("tap:sO", &["is not an uplink"]),
         ("tap:sO:", &["is not an uplink"]),

@@ -108,6 +108,17 @@ fn everything(args: &[&str]) {
     );
     pings(&w);
     tcp(&w, 3 << 20);
+    if !args.contains(&"--offload=off") {
+        // Superframes came in whole, and went out so.
+        assert_eq!(w.daemon.stats().total.segments, 0);
+        let ports = w.daemon.ports();
+        let nic = ports.iter().find(|p| p.interface == NIC).unwrap();
+        let mean = nic.rx_bytes / nic.rx_frames;
+        assert!(
+            mean > 1_514,
+            "a frame of {NIC} has {mean} bytes in the mean"
+        );
+    }
     udp(&w);
     // Nothing of the host's was dropped as an error.
     let lost: Vec<_> = w.daemon.stats().drops;
