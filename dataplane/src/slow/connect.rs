@@ -91,9 +91,21 @@ impl Ctx<'_> {
     }
 
     /// Whether a segment can be the first that is seen of a TCP connection.
-    fn may_open(&self, flags: u8) -> bool {
+    pub(super) fn may_open(&self, flags: u8) -> bool {
         let middle = flags & (SYN | FIN | RST | ACK) == ACK;
         flags & (SYN | ACK) == SYN || (middle && self.sw.cfg.tcp_pickup)
+    }
+
+    /// The end of a first packet to the uplink's address that no rule takes further.
+    pub(super) fn nobody_listens(&mut self, pkt: &Packet<'_>) -> Option<Verdict> {
+        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
+        if Some(pkt.tuple.dst) != own || self.published(&pkt.tuple).is_some() {
+            return None;
+        }
+        if pkt.zone == Zone::Inside {
+            error::closed_port(self, pkt);
+        }
+        Some(Verdict::Drop(Reason::NotPublished))
     }
 
     fn plan_from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {

@@ -48,6 +48,11 @@ impl Ctx<'_> {
                 Observed::Changed => self.state_changed(r, id),
                 Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
                 Observed::Reopen => {
+                    // What opens nothing must not end what is left of the old one: its external
+                    // port would be free before its time (RFC 7857 section 2.2).
+                    if let Some(refused) = self.nobody_listens(pkt) {
+                        return Some(refused);
+                    }
                     self.sw.forget(id);
                     return None;
                 }
@@ -148,6 +153,11 @@ impl Ctx<'_> {
                 return Verdict::Drop(Reason::HostUnreachable);
             }
             Hop::To(..) | Hop::Flood(_) | Hop::Wait(_) => {}
+        }
+        // Another worker may have opened a connection since this was taken for the switch's own.
+        if pkt.p.ttl <= 1 {
+            error::time_exceeded(self, pkt);
+            return Verdict::Drop(Reason::TtlExceeded);
         }
         let too_long = pkt.p.wire_len > u32::from(mtu);
         if too_long && pkt.p.has(bits::DF) {

@@ -132,15 +132,17 @@ impl Ctx<'_> {
         Verdict::Drop(Reason::NatClash)
     }
 
-    /// Whether a packet to the uplink's address goes no further: no connection translates it and
-    /// it opens none. Its time to live does not matter then (RFC 1812 section 5.3.1).
+    /// Whether a packet to the uplink's address goes no further: no connection translates it, nor
+    /// what it is an error about, and it opens none. Its time to live does not matter then (RFC 1812 section 5.3.1).
     fn ends_here(&self, pkt: &Packet<'_>) -> bool {
         let t = &pkt.tuple;
         let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
         let key = FlowKey::new(pkt.zone, t);
         let tracked = || self.sw.conntrack.find(&key, self.now.tick()).is_some();
-        let opens = pkt.p.l4 != L4::Tcp || pkt.p.tcp.flags & (SYN | ACK) == SYN;
-        Some(t.dst) == own && !tracked() && !(opens && self.published(t).is_some())
+        let opens = pkt.p.l4 != L4::Tcp || self.may_open(pkt.p.tcp.flags);
+        let goes_on =
+            || super::icmp::is_error(&pkt.p) || tracked() || opens && self.published(t).is_some();
+        Some(t.dst) == own && !goes_on()
     }
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.

@@ -1,7 +1,7 @@
 //! RFC 7857: updates to the behaviour of NATs.
 
-use crate::common::{about, open, pass, s, sleep, states};
-use dataplane::base::Proto;
+use crate::common::{Open, about, open, pass, s, sleep, states};
+use dataplane::base::{Proto, Reason};
 use std::collections::HashSet;
 use switchd_tests::memory::packet::*;
 use switchd_tests::memory::{DB, FAR, Lab, PEER, UP, WEB, config};
@@ -60,6 +60,50 @@ fn section_2_2_data_after_a_rst_revives_the_connection() {
     assert_eq!(states(&lab), ["ESTABLISHED"]);
     sleep(&mut lab, s(7_000));
     assert!(c.answer(&mut lab, 901, 111, ACK, b"so am I"));
+}
+
+/// Section 2.2: nor does a SYN from outside, which opens nothing, take the state away before its
+/// time. The port stays the client's, and the client may still be heard.
+#[test]
+fn section_2_2_an_unwanted_syn_does_not_end_a_closed_connection() {
+    let mut lab = Lab::ready();
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    let t = tcp_tuple(WEB, 4_000, FAR, 80);
+    let closes: [&dyn Fn(&mut Lab, &Open); 2] = [
+        &|lab, c| assert!(c.answer(lab, 901, 0, RST, b"")),
+        &|lab, c| {
+            assert!(c.answer(lab, 901, 101, FIN | ACK, b""));
+            assert!(c.say(lab, 101, 902, FIN | ACK, b""));
+            assert!(c.answer(lab, 902, 102, ACK, b""));
+        },
+    ];
+    for (close, state) in closes.iter().zip(["CLOSE", "TIME_WAIT"]) {
+        let c = open(&mut lab, &web, &t, &up);
+        close(&mut lab, &c);
+        let before = lab.drops(Reason::NotPublished);
+        assert!(!c.answer(&mut lab, 50_000, 0, SYN, b""));
+        assert_eq!(lab.drops(Reason::NotPublished), before + 1);
+        assert_eq!(states(&lab), [state]);
+        assert!(c.say(&mut lab, 50_000, 0, SYN, b""), "the client may");
+        assert_eq!(states(&lab), ["SYN_SENT"]);
+        sleep(&mut lab, s(240));
+        assert_eq!(lab.connections(), 0);
+    }
+}
+
+/// The same of a connection by hairpin: what its server sends to the closed external port is
+/// refused, and the connection lingers.
+#[test]
+fn section_2_2_the_server_of_a_closed_hairpin_connection_is_refused() {
+    let mut lab = Lab::ready();
+    let (web, db) = (lab.web.clone(), lab.db.clone());
+    lab.publish(Proto::TCP, (80, 80), (WEB, 80));
+    let c = open(&mut lab, &db, &tcp_tuple(DB, 4_000, UP, 80), &web);
+    assert!(c.answer(&mut lab, 901, 0, RST, b""));
+    let syn = tcp(&c.back, 50_000, 0, SYN, b"");
+    let seen = pass(&mut lab, &web, &c.back, &syn, &web);
+    assert_eq!(seen.p.tcp.flags, RST | ACK);
+    assert_eq!(states(&lab), ["CLOSE"]);
 }
 
 /// Section 5: mappings of one protocol say nothing about another's.
