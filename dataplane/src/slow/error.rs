@@ -6,7 +6,7 @@ use crate::base::Mac;
 use crate::flow::Zone;
 use crate::frame::L4;
 use crate::frame::emit::{self, IcmpError};
-use crate::frame::parse::bits;
+use crate::frame::parse::{bits, l4_checksum_ok};
 use std::net::Ipv4Addr;
 
 impl Ctx<'_> {
@@ -31,7 +31,7 @@ impl Ctx<'_> {
             return;
         };
         if !emit::may_answer_with_error(&pkt.p, pkt.frame.bytes())
-            || !self.sw.icmp_budget.take(self.now)
+            || !self.sw.icmp_budget.take(pkt.ingress, self.now)
         {
             return;
         }
@@ -51,18 +51,24 @@ pub fn host_unreachable(c: &mut Ctx<'_>, pkt: &Packet<'_>) {
 }
 
 /// Nobody listens on an address of the switch's own, and that address says so: by a reset for TCP
-/// (RFC 9293 section 3.10.7.1), else 3/3 or 3/2 (RFC 1122 sections 3.2.2.1 and 4.1.3.1).
+/// (RFC 9293 section 3.10.7.1), else 3/3 or 3/2 (RFC 1122 sections 3.2.2.1 and 4.1.3.1). As a host
+/// it says nothing about what it can't take for whole: RFC 1122 section 4.1.3.4, RFC 9293 section
+/// 3.1.
 pub fn closed_port(c: &mut Ctx<'_>, pkt: &Packet<'_>) {
     let own = pkt.tuple.dst;
+    if pkt.p.l4_error.is_some() || !l4_checksum_ok(pkt.frame.bytes(), &pkt.frame.hdr, &pkt.p) {
+        return;
+    }
     match pkt.p.l4 {
         L4::Tcp if !pkt.p.has(bits::FRAGMENT) => {
             let reset = emit::tcp_reset(pkt.frame.bytes(), &pkt.p);
-            if let Some(reset) = reset.filter(|_| c.sw.icmp_budget.take(c.now)) {
+            if let Some(reset) = reset.filter(|_| c.sw.icmp_budget.take(pkt.ingress, c.now)) {
                 c.originate(reset, pkt.ingress);
             }
         }
         L4::Other => c.refuse_as(own, pkt, IcmpError::ProtocolUnreachable),
-        _ => c.refuse_as(own, pkt, IcmpError::PortUnreachable),
+        L4::Tcp | L4::Udp => c.refuse_as(own, pkt, IcmpError::PortUnreachable),
+        _ => {}
     }
 }
 

@@ -110,7 +110,9 @@ impl Ctx<'_> {
         let Some((ip, mac)) = self.own(to) else {
             return;
         };
-        if !emit::may_answer_with_error(&p, held.bytes()) || !self.sw.icmp_budget.take(self.now) {
+        if !emit::may_answer_with_error(&p, held.bytes())
+            || !self.sw.icmp_budget.take(ingress, self.now)
+        {
             return;
         }
         let mut answer = emit::icmp_error(IcmpError::HostUnreachable, held.bytes(), &p, ip, mac);

@@ -43,7 +43,7 @@ pub struct Switch {
     pub frags: FragTable,
     /// Voids cached decisions.
     pub generation: Arc<Generation>,
-    /// Rate of ICMP errors.
+    /// Rate of ICMP errors and resets towards each port.
     pub icmp_budget: Budget,
     /// One block of counters a worker, and one for work done outside them.
     pub counters: Vec<Counters>,

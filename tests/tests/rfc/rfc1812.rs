@@ -54,6 +54,35 @@ fn section_5_3_1_ttl_0_and_1_are_told_by_11_0() {
     assert_eq!(lab.only(&lab.up).p.ttl, 1);
 }
 
+/// An error to the uplink's address is about a connection behind it: it is carried on, or its time
+/// is over. So is the first that is seen of a connection in its middle.
+#[test]
+fn section_5_3_1_what_the_uplink_address_only_stands_for_needs_a_ttl() {
+    let mut cfg = switchd_tests::memory::config();
+    cfg.tcp_pickup = true;
+    let mut lab = Lab::ready_with(cfg);
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    let t = udp_tuple(WEB, 1, FAR, 2);
+    let seen = pass(&mut lab, &web, &t, &udp(&t, b"x"), &up);
+    let error = icmp(3, 3, [0; 4], &seen.bytes[14..42]);
+    let outer = tuple(Proto::ICMP, (FAR, 0), (UP, 0));
+    for (ttl, arrive) in [(2, 1), (1, 0), (0, 0)] {
+        lab.send(&up, &up.routed(&Ip::ttl(ttl), &outer, &error));
+        assert_eq!(lab.got(&web).len(), arrive, "ttl {ttl}");
+        lab.silence();
+    }
+    assert_eq!(lab.drops(Reason::TtlExceeded), 2);
+
+    lab.publish(Proto::TCP, (80, 80), (WEB, 80));
+    let t = tcp_tuple(FAR, 5, UP, 80);
+    let middle = tcp(&t, 1, 1, ACK, b"");
+    lab.send(&up, &up.routed(&Ip::ttl(1), &t, &middle));
+    assert_eq!(lab.only(&up).icmp(), (11, 0, [0; 4]));
+    lab.silence();
+    lab.send(&up, &up.routed(&Ip::ttl(2), &t, &middle));
+    assert_eq!(lab.only(&web).p.ttl, 1);
+}
+
 #[test]
 fn section_5_2_3_a_packet_to_the_router_itself_needs_no_ttl() {
     let mut lab = Lab::ready();
@@ -177,6 +206,11 @@ fn section_4_3_2_8_errors_are_limited_in_rate() {
     }
     lab.run();
     assert_eq!(lab.got(&web).len(), 10, "1,000 in a second");
+    // Nobody else is silenced by that.
+    let db = lab.db.clone();
+    let t = udp_tuple(DB, 1, FAR, 2);
+    lab.send(&db, &db.routed(&Ip::ttl(1), &t, &udp(&t, b"")));
+    assert_eq!(lab.only(&db).icmp(), (11, 0, [0; 4]));
 }
 
 #[test]
@@ -235,6 +269,44 @@ fn section_5_2_7_1_no_route_is_told_by_3_0_and_a_closed_port_by_3_3() {
         pass(&mut lab, &web, &t, &udp(&t, b""), &web).icmp(),
         (3, 0, [0; 4])
     );
+}
+
+/// RFC 9293 section 3.10.7.1, RFC 1122 sections 3.2.2.1 and 4.1.3.1: each protocol has its way to
+/// say that nobody listens, and what came damaged is not worth an answer (RFC 1122 section 4.1.3.4).
+#[test]
+fn rfc_1122_4_1_3_1_a_closed_port_says_so_in_its_own_way() {
+    let mut lab = Lab::ready();
+    let web = lab.web.clone();
+    let (t, u) = (tcp_tuple(WEB, 1, UP, 4_000), udp_tuple(WEB, 1, UP, 4_000));
+    let segment = tcp(&t, 100, 0, SYN, b"");
+    let reset = pass(&mut lab, &web, &t, &segment, &web);
+    assert_eq!(reset.tuple(), t.reversed());
+    assert_eq!(reset.p.tcp.flags, RST | ACK);
+    let datagram = udp(&u, b"data");
+    let error = pass(&mut lab, &web, &u, &datagram, &web);
+    assert_eq!((error.icmp(), error.tuple().src), ((3, 3, [0; 4]), UP));
+    let gre = tuple(Proto(47), (WEB, 0), (UP, 0));
+    let error = pass(&mut lab, &web, &gre, &[0; 20], &web);
+    assert_eq!(error.icmp(), (3, 2, [0; 4]));
+
+    let damaged = |l4: &[u8]| {
+        let mut l4 = l4.to_vec();
+        *l4.last_mut().expect("a byte") ^= 1;
+        l4
+    };
+    lost(&mut lab, &web, &t, &damaged(&segment));
+    lost(&mut lab, &web, &u, &damaged(&datagram));
+    let long = tcp(&t, 100, 0, SYN, &[0; 60]);
+    let whole = lab.web.routed(&Ip::may_fragment(7), &t, &long);
+    for part in fragments(&whole, 40).into_iter().rev() {
+        lab.send(&web, &part);
+    }
+    assert_eq!(
+        lab.only(&web).icmp(),
+        (3, 3, [0; 4]),
+        "its end is not known"
+    );
+    lab.silence();
 }
 
 /// On a shared link the shorter way is not told: as on docker0, both hosts are one hop away.

@@ -1,9 +1,9 @@
 //! The packet inside an ICMP error: the beginning of what the error is about (RFC 792, RFC 1812
 //! section 4.3.2.3), usually cut short.
 
-use super::{L3, L4, Parsed, ipv4};
+use super::{L3, L4, Parsed, bits, ipv4};
 use crate::base::{Proto, Reason, Tuple};
-use crate::frame::checksum;
+use crate::frame::{VnetHdr, checksum};
 
 /// What an embedded packet says. Offsets count from its own IPv4 header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,16 +31,33 @@ pub fn embedded<'a>(bytes: &'a [u8], p: &Parsed) -> &'a [u8] {
     if p.l4 != L4::IcmpError || p.l4_error.is_some() {
         return &[];
     }
-    icmp_message(bytes, p).get(8..).unwrap_or(&[])
+    message_of(bytes, p).get(8..).unwrap_or(&[])
 }
 
 /// Whether the ICMP checksum of a whole (not fragmented) packet is right. Costs a pass over the
 /// message, so it is asked where the message is acted upon and not of every frame.
 pub fn icmp_checksum_ok(bytes: &[u8], p: &Parsed) -> bool {
-    checksum::finish(checksum::sum(icmp_message(bytes, p), 0)) == 0
+    checksum::finish(checksum::sum(message_of(bytes, p), 0)) == 0
 }
 
-fn icmp_message<'a>(bytes: &'a [u8], p: &Parsed) -> &'a [u8] {
+/// Whether the TCP or UDP checksum is right, as far as one packet tells: a fragment's can't be told,
+/// one that `hdr` leaves to others will be, and UDP may have none. True for other protocols.
+pub fn l4_checksum_ok(bytes: &[u8], hdr: &VnetHdr, p: &Parsed) -> bool {
+    let message = message_of(bytes, p);
+    let summed = match p.l4 {
+        L4::Tcp => true,
+        L4::Udp => message.get(6..8) != Some(&[0, 0]),
+        _ => false,
+    };
+    if !summed || hdr.needs_csum || p.has(bits::FRAGMENT) {
+        return true;
+    }
+    let len = message.len() as u32;
+    let pseudo = checksum::pseudo_header_v4(p.tuple.src, p.tuple.dst, p.tuple.proto.0, len);
+    checksum::finish(checksum::sum(message, pseudo)) == 0
+}
+
+fn message_of<'a>(bytes: &'a [u8], p: &Parsed) -> &'a [u8] {
     if p.l3 != L3::Ipv4 {
         return &[];
     }

@@ -8,7 +8,7 @@ mod plain;
 #[cfg(test)]
 mod tests;
 
-pub use inner::{Inner, embedded, icmp_checksum_ok, inner};
+pub use inner::{Inner, embedded, icmp_checksum_ok, inner, l4_checksum_ok};
 pub use ipv6::{Ipv6Control, MAX_EXTENSIONS, ipv6_control};
 
 use crate::base::{Mac, Reason, Tuple, Vid};

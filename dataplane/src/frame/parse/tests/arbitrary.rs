@@ -23,6 +23,7 @@ pub(super) fn inside(bytes: &[u8], r: &Result<Parsed, Reason>) {
     }
     let _ = ipv6_control(bytes, p);
     let _ = icmp_checksum_ok(bytes, p);
+    let _ = l4_checksum_ok(bytes, &VnetHdr::PLAIN, p);
     let _ = inner(embedded(bytes, p));
 }
 

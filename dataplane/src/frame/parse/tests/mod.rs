@@ -161,6 +161,28 @@ fn icmp_checksum_is_asked_for() {
 }
 
 #[test]
+fn tcp_and_udp_checksums_are_asked_for() {
+    let whole = VnetHdr::PLAIN;
+    for mut f in [tcp_frame(b"odd"), udp_frame(b"odd"), udp_frame(b"")] {
+        f.extend([0xff; 20]); // padding is not part of it
+        let p = plain(&f).unwrap();
+        assert!(l4_checksum_ok(&f, &whole, &p));
+        f[35] ^= 1;
+        let p = plain(&f).unwrap();
+        assert!(!l4_checksum_ok(&f, &whole, &p));
+        let left = VnetHdr {
+            needs_csum: true,
+            ..whole
+        };
+        assert!(l4_checksum_ok(&f, &left, &p));
+        if p.l4 == L4::Udp {
+            f[40..42].fill(0);
+            assert!(l4_checksum_ok(&f, &whole, &p), "it has none");
+        }
+    }
+}
+
+#[test]
 fn options_and_other_protocols() {
     let mut f = udp_frame(b"abcd");
     f[14] = 0x46;
