@@ -132,7 +132,8 @@ fn other_segment(r: &Record, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
 fn syn(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
     let (own, other) = (r.tcp(dir), r.tcp(dir.other()));
     let known = has(own, bits::SEEN);
-    let ended = state >= State::LastAck;
+    // Until both FINs are acknowledged, what was lost before them may come again.
+    let ended = state > State::LastAck;
     let again = ended && has(own, bits::SYN_AGAIN);
     if known && !again && t.seq.wrapping_add(1) == window::syn_of(own) {
         // Retransmitted. Some stacks insist when they were refused.

@@ -87,7 +87,7 @@ fn a_new_syn_reuses_an_ended_connection() {
     );
     let closed = Conn::established();
     closed.becomes(closed.put(ORIG, seg(RST, 1001, 0, 0)), State::Close);
-    for c in [last_ack(), time_wait, closed] {
+    for c in [time_wait, closed] {
         assert_eq!(c.put(ORIG, seg(SYN, 90_000, 0, 0)), Verdict::Reopen);
         assert_eq!(c.put(REPLY, seg(SYN, 90_000, 0, 0)), Verdict::Reopen);
         // a copy of the first SYN is none, and one with a lower number is for the host to judge
@@ -96,6 +96,20 @@ fn a_new_syn_reuses_an_ended_connection() {
         c.becomes(c.put(REPLY, seg(SYN | ACK, 7, 501, 0)), State::SynRecv);
         c.becomes(c.put(ORIG, seg(ACK, 501, 8, 0)), State::Established);
     }
+}
+
+/// RFC 9293 section 3.10.7.4: a host in LAST-ACK challenges it. What was lost of the old connection
+/// can still be sent again.
+#[test]
+fn a_new_syn_does_not_end_a_connection_whose_fins_are_on_their_way() {
+    let c = last_ack();
+    c.passes(ORIG, seg(SYN, 90_000, 0, 0));
+    assert_eq!(c.state(), State::LastAck);
+    c.passes(ORIG, seg(FIN | ACK, 1001, 5001, 0));
+    c.passes(REPLY, seg(FIN | ACK, 5001, 1002, 0));
+    // Unless its receiver has forgotten all of it.
+    c.becomes(c.put(REPLY, seg(SYN | ACK, 7, 90_001, 0)), State::SynRecv);
+    c.becomes(c.put(ORIG, seg(ACK, 90_001, 8, 0)), State::Established);
 }
 
 #[test]

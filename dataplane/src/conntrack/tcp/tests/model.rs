@@ -179,7 +179,7 @@ impl Model {
     }
 
     fn syn(&mut self, me: usize, t: &Tcp, scale: Option<u8>) -> Verdict {
-        let ended = matches!(self.state, State::LastAck | State::TimeWait | State::Close);
+        let ended = matches!(self.state, State::TimeWait | State::Close);
         let other_acked = self.sides[1 - me].as_ref().is_some_and(|o| o.ack.is_some());
         let Some(own) = self.sides[me].clone() else {
             if ended {
