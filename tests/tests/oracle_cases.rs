@@ -78,7 +78,7 @@ fn cases() -> Vec<(String, Sequence)> {
         case("errors-without-ecn", &[2], &[flow(Udp, 3, true, Slot(2), (40001, 9000))], vec![Say(0, true, Said::plain(Ack, 3000), Form { tos: 3, ..PLAIN })]),
         case("errors-quote-a-fragment", &[], &[flow(Udp, 0, false, Slot(0), (40000, 53))], vec![Say(0, false, Said::plain(Ack, 1300), Form { df: false, fragments: Some((10, 0)), ..PLAIN })]),
         case("error-inside-judged", &[1], &[flow(Tcp, 1, false, Slot(1), (41234, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Error(0, fault(true, (3, 4), 1280, 8, End, 2))]),
-        case("tiny-first-fragment", &[], &[flow(Udp, 0, false, ByGateway(1), (500, 53))], vec![Say(0, true, Said::plain(Ack, 1), Form { df: false, fragments: Some((1, 6)), ..PLAIN })]),
+        case("tiny-first-fragment", &[], &[flow(Tcp, 0, false, Out(true), (1023, 53))], vec![Say(0, true, Said::plain(Syn, 0), Form { df: false, fragments: Some((1, 0)), ..PLAIN })]),
         case("fragments-limited", &[], &[flow(Echo, 1, false, Out(true), (500, 9000))], vec![Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Ack, 3000), Form { df: false, fragments: Some((1, 2)), ..PLAIN })]),
         case("published-port-as-source", &[1], &[flow(Udp, 0, false, Bridged(2), (1023, 53)), flow(Udp, 3, false, Slot(1), (40000, 9000))], vec![Say(1, false, Said::plain(Ack, 0), PLAIN)]),
         case("errors-quote-unfinished-checksums", &[0], &[flow(Udp, 3, false, Slot(0), (40000, 9000))], vec![Say(0, true, Said::plain(Ack, 3000), Form { partial: true, ..PLAIN })]),
@@ -88,9 +88,21 @@ fn cases() -> Vec<(String, Sequence)> {
         case("quotes-of-fragments", &[], &[flow(Udp, 1, true, Out(true), (40000, 53))], vec![Say(0, true, Said::plain(Ack, 1300), Form { df: false, fragments: Some((10, 2)), ..PLAIN }), Error(0, fault(true, (3, 3), 1280, 520, Router, 0))]),
         case("tcp-window-refused", &[], &[flow(Tcp, 1, true, Out(true), (40001, 9000))], vec![Say(0, true, said(Syn, (1, 0), 0, 60000, 0), PLAIN), Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
         case("tcp-syn-ack-refused", &[], &[flow(Tcp, 2, false, Out(false), (40001, 53)), flow(Tcp, 3, false, Slot(0), (40000, 53))], vec![Say(1, false, Said::plain(Syn, 0), PLAIN), Say(1, true, Said::plain(Syn, 0), PLAIN), Say(1, false, Said::plain(SynAck, 0), PLAIN)]),
+        case("tcp-syn-in-fragments", &[], &[flow(Tcp, 3, false, Slot(2), (1023, 9000))], vec![Say(0, false, Said::plain(Syn, 1400), Form { df: false, fragments: Some((3, 0)), ..PLAIN }), Say(0, true, Said::plain(SynAck, 0), PLAIN)]),
+        case("echo-code-not-judged", &[], &[flow(Echo, 2, false, Out(true), (41234, 53))], vec![Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN), Again(How::Damaged(21, 255, 2))]),
+        case("superframe-length-not-judged", &[1], &[flow(Udp, 3, false, Slot(1), (1023, 53))], vec![Say(0, true, Said::plain(Ack, 1600), Form { gso: 500, ..PLAIN }), Again(How::Damaged(25, 1, 2))]),
+        case("not-translatable", &[], &[flow(Other(50), 3, false, Slot(0), (40001, 53))], vec![Say(0, false, Said::plain(Ack, 30), PLAIN), Again(How::Damaged(59, 1, 2))]),
+        case("tcp-one-sided-refused", &[], &[flow(Tcp, 0, false, Out(false), (40001, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(RstAck, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN)]),
+        case("tcp-reopened-after-reset", &[], &[flow(Tcp, 0, true, Out(true), (40000, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
+        case("unfinished-checksum-computed", &[0], &[flow(Udp, 3, false, Slot(0), (40000, 53))], vec![Say(0, true, Said::plain(Ack, 1300), Form { gso: 500, ..PLAIN }), Again(How::Damaged(27, 128, 0))]),
         case("tcp-reset-refused", &[3], &[flow(Udp, 1, true, Out(false), (41234, 53)), flow(Tcp, 2, true, Slot(3), (500, 9000))], vec![Say(1, true, Said::plain(Syn, 0), PLAIN), Say(1, false, Said::plain(Rst, 0), PLAIN)]),
         case("tcp-grace", &[2], &[flow(Echo, 3, false, Slot(2), (40000, 9000)), flow(Tcp, 1, false, Slot(2), (40000, 53))], vec![Say(1, true, Said::plain(Syn, 0), PLAIN), Say(1, false, Said::plain(SynAck, 0), PLAIN), Say(1, true, Said::plain(Ack, 0), PLAIN), Say(1, true, said(Ack, (0, 1), 0, 60000, 0), PLAIN)]),
         case("tcp-reset-passes", &[], &[flow(Tcp, 0, true, Out(false), (1023, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, false, said(RstAck, (0, 100), 0, 60000, 0), PLAIN)]),
+        case("ttl-before-tracking", &[3], &[flow(Tcp, 1, false, Slot(3), (500, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), Form { ttl: 1, ..PLAIN })]),
+        case("tcp-new-attempt", &[], &[flow(Tcp, 2, false, Out(true), (500, 9000))], vec![Say(0, true, said(Syn, (200_000, 0), 0, 60000, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN)]),
+        case("tcp-ack-after-both-syns", &[], &[flow(Tcp, 3, false, Slot(2), (1023, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
+        case("tcp-attempt-not-reset", &[], &[flow(Tcp, 3, false, Slot(2), (40001, 9000))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN)]),
+        case("tracked-before-refused", &[], &[flow(Tcp, 0, false, Out(true), (1023, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(RstAck, 0), Form { ttl: 1, ..PLAIN })]),
         case("tcp-syn-passes", &[], &[flow(Tcp, 0, false, Out(true), (1023, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Syn, 0), PLAIN)]),
         case("fragments-carried-at-once", &[], &[flow(Udp, 0, false, Out(true), (1023, 9000))], vec![Say(1, true, Said::plain(Ack, 1), Form { df: false, fragments: Some((1, 4)), ..PLAIN })]),
         case("land", &[], &[flow(Tcp, 0, true, ByGateway(2), (1023, 53))], vec![Say(0, true, Said::plain(Ack, 0), PLAIN), Error(0, fault(true, (12, 0), 0, 8, Router, 0))]),
@@ -99,7 +111,6 @@ fn cases() -> Vec<(String, Sequence)> {
         case("rules-before-ttl-and-mtu", &[], &[flow(Echo, 2, false, Out(false), (40000, 9000)), flow(Echo, 3, true, Slot(3), (40000, 9000))], vec![Say(1, false, Said::plain(Ack, 3000), PLAIN)]),
         case("tcp-refused-lingers", &[], &[flow(Tcp, 2, false, Out(false), (40000, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(RstAck, 0), PLAIN), Error(0, fault(true, (12, 0), 576, 64, Router, 0))]),
         case("external-port-not-shared", &[], &[flow(Echo, 2, false, Out(false), (40000, 9000)), flow(Echo, 0, true, Out(true), (40000, 53))], vec![Say(1, true, Said::plain(Ack, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Stray(0, true, 9001)]),
-        case("tcp-reopened-by-server", &[], &[flow(Tcp, 1, false, Out(true), (500, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(Rst, 0), PLAIN), Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
         case("another-port-chosen", &[], &[flow(Udp, 3, false, Slot(1), (40000, 9000)), flow(Udp, 3, false, Slot(3), (41234, 53))], vec![Say(0, false, Said::plain(Ack, 0), PLAIN), Say(1, false, Said::plain(Ack, 0), PLAIN)]),
     ]
 }
@@ -116,7 +127,9 @@ scenario!(each_difference_is_met_by_its_case, || {
 #[test]
 fn each_difference_has_a_case() {
     let cases = cases();
-    let names = known::all().map(|d| d.name).chain([known::IN_PART]);
+    let names = known::all()
+        .map(|d| d.name)
+        .chain([known::IN_PART, known::TRACKED_FIRST]);
     for name in names {
         assert!(cases.iter().any(|c| c.0 == name), "{name}");
     }

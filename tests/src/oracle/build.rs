@@ -206,7 +206,8 @@ fn arranged(mut all: Vec<Vec<u8>>, order: u8) -> Vec<Vec<u8>> {
         3 if all.len() > 1 => all.insert(1, all[1].clone()),
         4 => drop(all.pop()),
         5 => drop(all.remove(0)),
-        6 if all.len() > 1 => {
+        // Not so small that it would begin with the first.
+        6 if all.len() > 1 && all[1][21] != 1 => {
             let field = u16::from_be_bytes([all[1][20], all[1][21]]) - 1;
             all[1][20..22].copy_from_slice(&field.to_be_bytes());
             refresh(&mut all[1], false);
@@ -307,8 +308,11 @@ pub fn again(last: &[Wire], how: Again) -> Vec<Wire> {
         Again::Damaged(at, xor, fix) => {
             let room = w.bytes.len().saturating_sub(14).max(1);
             let at = 14 + usize::from(at) % room;
-            // Not the addresses: whom the router would ask for takes time.
-            if let Some(b) = w.bytes.get_mut(at).filter(|_| !(26..34).contains(&at)) {
+            // Not the addresses: whom the router would ask for takes time. Nor the destination's
+            // port, since each side may know the client by another one.
+            let port = 14 + usize::from(w.bytes.get(14).map_or(0, |b| b & 15)) * 4 + 2;
+            let not = (26..34).contains(&at) || (port..port + 2).contains(&at);
+            if let Some(b) = w.bytes.get_mut(at).filter(|_| !not) {
                 *b ^= xor;
             }
             if fix > 0 && w.hdr == dataplane::frame::VnetHdr::PLAIN {

@@ -149,14 +149,21 @@ pub fn source_port(o: &Out) -> Option<u16> {
     Some(u16::from_be_bytes([o.bytes[at], o.bytes[at + 1]]))
 }
 
-/// Blanks the source port, and the checksum that covers it.
-pub fn without_source_port(o: &mut Out) {
+/// Blanks the checksum of TCP or UDP.
+pub fn without_checksum(o: &mut Out) {
     if let Some(at) = ports_at(o) {
         let sum = at + if o.bytes[23] == Proto::TCP.0 { 16 } else { 6 };
-        o.bytes[at..at + 2].fill(0);
         if let Some(field) = o.bytes.get_mut(sum..sum + 2) {
             field.fill(0);
         }
+    }
+}
+
+/// Blanks the source port, and the checksum that covers it.
+pub fn without_source_port(o: &mut Out) {
+    if let Some(at) = ports_at(o) {
+        o.bytes[at..at + 2].fill(0);
+        without_checksum(o);
     }
 }
 
@@ -201,6 +208,13 @@ pub fn without_quoted_fragment(o: &mut Out) {
     }
 }
 
+/// Whether this is an answer to echo by the router.
+pub fn is_echo_reply(o: &Out) -> bool {
+    let own =
+        o.bytes.get(26..30) == Some(&UP.octets()) || o.bytes.get(26..30) == Some(&GW.octets());
+    own && matches!(message(&o.bytes), Some((Proto::ICMP, [0, ..])))
+}
+
 /// Whether this is an ICMP error.
 pub fn is_icmp_error(b: &[u8]) -> bool {
     matches!(message(b), Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])))
@@ -209,4 +223,95 @@ pub fn is_icmp_error(b: &[u8]) -> bool {
 /// Whether an ICMP error quotes a packet with IP options.
 pub fn quotes_options(b: &[u8]) -> bool {
     quoted_at(b).is_some_and(|at| b[at] & 15 > 5)
+}
+
+/// Whether an ICMP error quotes a header whose checksum is wrong, or that is cut, or less than eight
+/// bytes behind it.
+pub fn quotes_badly(b: &[u8]) -> bool {
+    let Some((Proto::ICMP, [3 | 4 | 5 | 11 | 12, ..])) = message(b) else {
+        return false;
+    };
+    let Some((_, [_, _, _, _, _, _, _, _, quoted @ ..])) = message(b) else {
+        return true;
+    };
+    header_is_wrong_at(quoted, false) || quoted.len() < header_of(quoted) + 8
+}
+
+fn header_of(packet: &[u8]) -> usize {
+    usize::from(packet.first().map_or(0, |v| v & 15)) * 4
+}
+
+/// Whether the IPv4 header of a frame is not one: version, lengths or checksum.
+pub fn header_is_wrong(b: &[u8]) -> bool {
+    header_is_wrong_at(b.get(14..).unwrap_or(&[]), true)
+}
+
+fn header_is_wrong_at(packet: &[u8], whole: bool) -> bool {
+    let header = header_of(packet);
+    let Some(bytes) = packet.get(..header).filter(|h| h.len() >= 20) else {
+        return true;
+    };
+    let total = usize::from(u16::from_be_bytes([bytes[2], bytes[3]]));
+    let cut = total < header || whole && total > packet.len();
+    bytes[0] >> 4 != 4 || cut || naive_sum(&[bytes]) != 0xffff
+}
+
+/// Whether this is a first fragment that does not hold its whole TCP, UDP or ICMP header.
+pub fn is_tiny_first(b: &[u8]) -> bool {
+    let Some(header) = ipv4_header(b).filter(|_| fragment(b)) else {
+        return false;
+    };
+    let first = b[20] & 0x1f == 0 && b[21] == 0;
+    let end = 14 + usize::from(u16::from_be_bytes([b[16], b[17]]));
+    let l4 = b.get(14 + header..end).unwrap_or(&[]);
+    let needs = match Proto(b[23]) {
+        Proto::TCP => l4.get(12).map_or(20, |v| usize::from(v >> 4) * 4).max(20),
+        Proto::UDP | Proto::ICMP => 8,
+        _ => 0,
+    };
+    first && l4.len() < needs
+}
+
+/// Whether a TCP, UDP or ICMP header is cut, contradicts its packet, or has flags that exclude each
+/// other.
+pub fn no_stack_sends(b: &[u8]) -> bool {
+    if is_tiny_first(b) {
+        return true;
+    }
+    let Some(header) = ipv4_header(b).filter(|_| b[20] & 0x1f == 0 && b[21] == 0) else {
+        return false;
+    };
+    let end = 14 + usize::from(u16::from_be_bytes([b[16], b[17]]));
+    let l4 = b.get(14 + header..end).unwrap_or(&[]);
+    match (Proto(b[23]), l4) {
+        (Proto::TCP, [_, _, _, _, _, _, _, _, _, _, _, _, offset, flags, ..]) => {
+            let header = usize::from(offset >> 4) * 4;
+            // Of SYN, FIN, RST and ACK.
+            let fits = matches!(flags & 0x17, 0x02 | 0x12 | 0x10 | 0x11 | 0x04 | 0x14);
+            header < 20 || header > l4.len() || !fits
+        }
+        (Proto::UDP, [_, _, _, _, hi, lo, _, _, ..]) => {
+            !fragment(b) && usize::from(u16::from_be_bytes([*hi, *lo])) != l4.len()
+        }
+        (Proto::TCP, _) => true,
+        (Proto::UDP | Proto::ICMP, l4) => l4.len() < 8,
+        _ => false,
+    }
+}
+
+/// Whether the IP options of a frame that came out, and of what it quotes, are bytes that went in.
+pub fn options_came_in(case: &Case<'_>, o: &Out) -> bool {
+    let of = |b: &[u8], l3: usize| {
+        let packet = b.get(l3..).unwrap_or(&[]);
+        packet.get(20..header_of(packet)).unwrap_or(&[]).to_vec()
+    };
+    let quoted = |b: &[u8]| match is_icmp_error(b) {
+        true => of(b, 14 + header_of(b.get(14..).unwrap_or(&[])) + 8),
+        false => Vec::new(),
+    };
+    let mut there = vec![Vec::new()];
+    for w in case.wires {
+        there.extend([of(&w.bytes, 14), quoted(&w.bytes)]);
+    }
+    there.contains(&of(&o.bytes, 14)) && there.contains(&quoted(&o.bytes))
 }

@@ -68,7 +68,11 @@ pub struct Kernel {
     batch: Batch,
     marks: [Vec<u8>; 2],
     published: Vec<Published>,
-    _netns: Netns,
+    netns: Netns,
+}
+
+fn set((name, value): &(&str, &str)) -> std::result::Result<(), String> {
+    std::fs::write(format!("/proc/sys/{name}"), value).map_err(|e| format!("{name}: {e}"))
 }
 
 fn interface(nl: &mut Real, name: &str) -> Result<u32> {
@@ -95,9 +99,6 @@ impl Kernel {
     pub fn new() -> Result<Kernel> {
         let netns = Netns::create()?;
         let mut nl = Real::inside(&netns)?;
-        let set = |(name, value): &(&str, &str)| {
-            std::fs::write(format!("/proc/sys/{name}"), value).map_err(|e| format!("{name}: {e}"))
-        };
         // Before there are interfaces, so that none comes up with an IPv6 address.
         netns.run(|| SETTINGS[17..].iter().try_for_each(set))??;
         nl.create_bridge("br0")?;
@@ -138,10 +139,19 @@ impl Kernel {
             batch: Batch::default(),
             marks: marks(),
             published: Vec::new(),
-            _netns: netns,
+            netns,
         };
         kernel.settle()?;
         Ok(kernel)
+    }
+
+    /// Sets what is below `/proc/sys` for the namespace.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn set(&self, settings: &[(&str, &str)]) -> Result<()> {
+        self.netns.run(|| settings.iter().try_for_each(set))??;
+        Ok(())
     }
 
     /// Every container is heard once, so that the bridge knows its port.

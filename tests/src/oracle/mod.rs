@@ -8,8 +8,11 @@
 //! | `build` | steps to frames, in the words that each side uses |
 //! | `kernel`, `rules`, `netfilter`, `conntrack` | the kernel's side |
 //! | `switch` | the switch's, with one worker and with two |
+//! | `side` | what the hosts on each side have seen |
 //! | `canon` | what is compared of a frame |
+//! | `expiry` | timeouts short enough to wait for |
 //! | `run` | a sequence through all sides |
+//! | `segment`, `watch` | TCP conversations as the kernel let them through |
 //! | `known` | the differences that we mean |
 //! | `report` | many sequences |
 
@@ -17,6 +20,7 @@ pub mod build;
 pub mod canon;
 pub mod captures;
 mod conntrack;
+mod expiry;
 pub mod facts;
 pub mod generate;
 pub mod kernel;
@@ -26,9 +30,12 @@ mod regular;
 pub mod report;
 mod rules;
 pub mod run;
+mod segment;
 pub mod sequence;
 pub mod shrink;
+mod side;
 pub mod switch;
+mod watch;
 
 use crate::memory::{APP, DB, PEER, WEB};
 use dataplane::frame::VnetHdr;

@@ -22,15 +22,12 @@ pub struct Conversation {
     finished: [bool; 2],
     /// Something was odd.
     pub odd: bool,
-    /// The server sent a RST.
-    pub reset: bool,
 }
 
 impl Conversation {
     /// One end says something, and it arrived or not.
     pub fn say(&mut self, by_client: bool, s: &Said, f: &Form, arrived: bool) {
         use Segment::{Ack, Fin, Rst, RstAck, Syn, SynAck};
-        self.reset |= !by_client && matches!(s.segment, Rst | RstAck | Segment::Flags(_));
         let own = usize::from(!by_client);
         let numbers = s.seq == 0 && s.ack == 0 && s.window >= 60_000 && f.checksum == 0;
         let data = s.len > 0;

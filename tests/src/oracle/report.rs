@@ -7,7 +7,10 @@ use super::sequence::Sequence;
 use super::shrink::shrink;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// How many sequences to run.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +51,8 @@ pub struct Report {
     pub frames: u64,
     /// Frames out of the kernel.
     pub out: u64,
-    /// Sequences that a known difference ended early.
-    pub ended: u64,
+    /// Steps that were left out, because their known difference would have ended the sequence.
+    pub left_out: u64,
     /// Known differences: how often each was met.
     pub known: BTreeMap<&'static str, u64>,
     /// The others.
@@ -59,59 +62,109 @@ pub struct Report {
 }
 
 impl Report {
+    fn join(&mut self, other: Report) {
+        self.sequences += other.sequences;
+        self.frames += other.frames;
+        self.out += other.out;
+        self.left_out += other.left_out;
+        for (name, n) in other.known {
+            *self.known.entry(name).or_default() += n;
+        }
+        self.unexplained.extend(other.unexplained);
+    }
+
     fn add(&mut self, o: &Outcome) {
-        self.sequences += 1;
         self.frames += o.frames;
         self.out += o.out;
-        self.ended += u64::from(o.ended);
         for name in &o.known {
             *self.known.entry(name).or_default() += 1;
         }
     }
 }
 
-/// Runs sequences.
+/// Runs sequences, side by side where there are several namespaces: most of their time the kernel
+/// waits for itself.
 ///
 /// # Errors
 /// When the kernel's side breaks.
-pub fn run(
-    runner: &mut Runner,
-    wish: &Wish,
-) -> Result<Report, Box<dyn std::error::Error + Send + Sync>> {
+///
+/// # Panics
+/// When one of the threads did.
+pub fn run(runners: &mut [Runner], wish: &Wish) -> Result<Report> {
     let captures = Captures::read()?;
     let begin = Instant::now();
+    let at = At {
+        next: AtomicU64::new(wish.seed),
+        failures: AtomicUsize::new(0),
+    };
     let mut report = Report {
         seed: wish.seed,
         ..Report::default()
     };
-    for seed in wish.seed..wish.seed.saturating_add(wish.sequences) {
-        if wish.limit.is_some_and(|l| begin.elapsed() > l) {
-            break;
+    std::thread::scope(|s| {
+        let all: Vec<_> = runners
+            .iter_mut()
+            .map(|r| s.spawn(|| some(r, wish, &captures, begin, &at)))
+            .collect();
+        for one in all {
+            report.join(one.join().expect("no panic")?);
         }
-        let s = match seed % 10 {
+        Result::Ok(())
+    })?;
+    report.unexplained.sort_by_key(|u| u.seed);
+    report.took = begin.elapsed();
+    Ok(report)
+}
+
+/// What the threads share.
+struct At {
+    next: AtomicU64,
+    failures: AtomicUsize,
+}
+
+/// Runs sequences until there are enough.
+fn some(
+    runner: &mut Runner,
+    wish: &Wish,
+    captures: &Captures,
+    begin: Instant,
+    at: &At,
+) -> Result<Report> {
+    let mut report = Report::default();
+    loop {
+        let seed = at.next.fetch_add(1, Relaxed);
+        let late = wish.limit.is_some_and(|l| begin.elapsed() > l);
+        let failed = at.failures.load(Relaxed) >= wish.failures;
+        if seed >= wish.seed.saturating_add(wish.sequences) || late || failed {
+            return Ok(report);
+        }
+        let mut s = match seed % 10 {
             _ if wish.captures => captures.sequence(seed),
             0 => captures.sequence(seed),
             _ => generate::sequence(seed),
         };
-        let o = runner.run(&s, seed)?;
+        report.sequences += 1;
+        let mut o = runner.run(&s, seed)?;
         report.add(&o);
+        // What comes behind such a step is compared without it.
+        while let Some(at) = o.ended.filter(|at| *at < s.steps.len()) {
+            s.steps.remove(at);
+            report.left_out += 1;
+            o = runner.run(&s, seed)?;
+            report.add(&o);
+        }
         if let Some(what) = o.unexplained {
-            let failure = match wish.shrink {
+            at.failures.fetch_add(1, Relaxed);
+            report.unexplained.push(match wish.shrink {
                 true => smaller(runner, seed, s, what, &o.kind),
                 false => Failure {
                     seed,
                     sequence: s,
                     what,
                 },
-            };
-            report.unexplained.push(failure);
-            if report.unexplained.len() >= wish.failures {
-                break;
-            }
+            });
         }
     }
-    report.took = begin.elapsed();
-    Ok(report)
 }
 
 fn smaller(runner: &mut Runner, seed: u64, s: Sequence, what: String, kind: &str) -> Failure {
@@ -138,11 +191,7 @@ fn smaller(runner: &mut Runner, seed: u64, s: Sequence, what: String, kind: &str
 ///
 /// # Errors
 /// When the kernel's side breaks.
-pub fn case(
-    runner: &mut Runner,
-    name: &str,
-    wish: &Wish,
-) -> Result<Option<Sequence>, Box<dyn std::error::Error + Send + Sync>> {
+pub fn case(runner: &mut Runner, name: &str, wish: &Wish) -> Result<Option<Sequence>> {
     for seed in wish.seed..wish.seed.saturating_add(wish.sequences) {
         let s = generate::sequence(seed);
         if !runner.run(&s, seed)?.known.contains(&name) {
@@ -174,7 +223,11 @@ impl fmt::Display for Report {
             self.sequences as f64 / seconds.max(0.001)
         )?;
         writeln!(f, "unexplained differences: {}", self.unexplained.len())?;
-        writeln!(f, "sequences that a known difference ended: {}", self.ended)?;
+        writeln!(
+            f,
+            "steps left out, and what follows compared without: {}",
+            self.left_out
+        )?;
         for (name, n) in &self.known {
             writeln!(f, "known difference {name}: {n}")?;
         }

@@ -1,25 +1,19 @@
 //! A sequence through the kernel and two switches.
 
-use super::build::{self, Numbers, View};
-use super::canon::{Names, Speaks, canon};
-use super::facts;
+use super::build::{Numbers, View};
+use super::expiry;
 use super::kernel::Kernel;
 use super::known::{self, After, Met};
 use super::regular::Conversation;
 use super::sequence::{Again, Flow, Sequence, Step, slot};
+use super::side::{Side, learn, wires};
 use super::switch::Switch;
+use super::watch::{Placed, Watch};
 use super::{Out, Wire};
-use crate::memory::UP;
 use control::replay::words;
-use dataplane::base::{Proto, Reason, Tuple};
-use dataplane::frame::parse::{self, bits};
-use dataplane::frame::{L3, L4, VnetHdr};
-
-/// One of the three that get the frames.
-struct Side {
-    views: Vec<View>,
-    last: Vec<Wire>,
-}
+use dataplane::base::{Proto, Reason, Timeouts, Tuple};
+use dataplane::frame::VnetHdr;
+use std::time::{Duration, Instant};
 
 /// What the comparison of a step has before it.
 pub struct Case<'a> {
@@ -42,8 +36,10 @@ pub struct Case<'a> {
     pub carried_in_part: bool,
     /// The TCP conversation is not, or was not, one that two stacks would have.
     pub odd: bool,
-    /// Its server sent a RST.
-    pub reset: bool,
+    /// Linux has forgotten its TCP conversation.
+    pub forgotten: bool,
+    /// Where the segment lies in its TCP conversation.
+    pub place: Option<Placed>,
 }
 
 /// What a sequence came to.
@@ -55,10 +51,13 @@ pub struct Outcome {
     pub out: u64,
     /// Known differences, by name.
     pub known: Vec<&'static str>,
-    /// A known difference ended the sequence: connections are not in the same state any more.
-    pub ended: bool,
+    /// The step at which a known difference ended the sequence: connections are not in the same
+    /// state any more.
+    pub ended: Option<usize>,
     /// The first difference that nobody explains, in words.
     pub unexplained: Option<String>,
+    /// Frames that came out of the kernel in the last step.
+    pub last: usize,
     /// What kind of difference that is: who let something through, and why the switch did not.
     pub kind: String,
 }
@@ -68,6 +67,8 @@ pub struct Outcome {
 pub struct Runner {
     kernel: Kernel,
     id: u16,
+    /// Timeouts that are short enough to wait for; then the switch's time goes as the kernel's.
+    short: Option<Timeouts>,
     /// Print every step.
     pub verbose: bool,
 }
@@ -83,7 +84,21 @@ impl Runner {
         Ok(Runner {
             kernel: Kernel::new()?,
             id: 1,
+            short: None,
             verbose: false,
+        })
+    }
+
+    /// The same with timeouts of a second on both sides, and three where connections are open.
+    ///
+    /// # Errors
+    /// See [`Kernel::new`].
+    pub fn impatient() -> Result<Runner> {
+        let runner = Runner::new()?;
+        runner.kernel.set(&expiry::SETTINGS)?;
+        Ok(Runner {
+            short: Some(expiry::timeouts()),
+            ..runner
         })
     }
 
@@ -93,14 +108,15 @@ impl Runner {
     /// When the kernel's side breaks.
     pub fn run(&mut self, s: &Sequence, seed: u64) -> Result<Outcome> {
         self.kernel.reset()?;
-        let mut switches = [Switch::new(1, seed), Switch::new(2, seed)];
-        let begin: Vec<_> = s.published.iter().flat_map(|n| both(*n)).collect();
-        let begin = unique(begin);
-        if !begin.is_empty() {
-            self.kernel.publish(&begin)?;
+        let timeouts = self.short.unwrap_or_default();
+        let mut switches = [1, 2].map(|workers| Switch::new(workers, seed, timeouts));
+        let begin = self.short.map(|_| Instant::now());
+        let first: Vec<_> = s.published.iter().flat_map(|n| both(*n)).collect();
+        let mut published = unique(first);
+        if !published.is_empty() {
+            self.kernel.publish(&published)?;
         }
-        switches.iter_mut().for_each(|w| w.publish(&begin));
-        let mut published = begin;
+        switches.iter_mut().for_each(|w| w.publish(&published));
         let mut numbers: Vec<Numbers> = (0..s.flows.len()).map(Numbers::new).collect();
         let mut talks = vec![Conversation::default(); s.flows.len()];
         let mut last_flow = 0;
@@ -111,6 +127,7 @@ impl Runner {
             last: Vec::new(),
         });
         let mut outcome = Outcome::default();
+        let mut watch = Watch::default();
         for (at, step) in s.steps.iter().enumerate() {
             match step {
                 Step::Publish(n) | Step::Unpublish(n) => {
@@ -119,7 +136,14 @@ impl Runner {
                     self.change(step, *n, by, &mut switches, &mut published)?;
                     continue;
                 }
+                Step::Wait(ms) => {
+                    std::thread::sleep(Duration::from_millis(*ms));
+                    continue;
+                }
                 _ => {}
+            }
+            if let Some(begin) = begin {
+                switches.iter_mut().for_each(|w| w.at(begin.elapsed()));
             }
             damaged |= matches!(step, Step::Again(Again::Damaged(..)) | Step::Frames(_));
             let flow = flow_of(step).filter(|_| !s.flows.is_empty());
@@ -134,6 +158,7 @@ impl Runner {
             let mut outs: Vec<Vec<Out>> = Vec::new();
             let mut inputs: Vec<Vec<Wire>> = Vec::new();
             let mut raw = [0; 3];
+            let mut place = None;
             for (i, side) in sides.iter_mut().enumerate() {
                 let flow = flow.map(|n| (&s.flows[n], &side.views[n]));
                 let wires = wires(step, flow, resolved, side, self.id);
@@ -141,6 +166,10 @@ impl Runner {
                     0 => self.kernel.exchange(&wires)?,
                     _ => switches[i - 1].exchange(&wires),
                 };
+                if i == 0 {
+                    place = watch.place(&wires);
+                    watch.hear(&wires, &out);
+                }
                 raw[i] = out.len();
                 let known =
                     flow_of(step).map_or(last_flow, |_| flow_index(flow_of(step), s).unwrap_or(0));
@@ -149,6 +178,7 @@ impl Runner {
             }
             outcome.frames += inputs[0].len() as u64;
             outcome.out += outs[0].len() as u64;
+            outcome.last = outs[0].len();
             if self.verbose {
                 println!("{at}: {step:?}\n{}", told(&inputs[0], &outs, &switches));
             }
@@ -181,9 +211,10 @@ impl Runner {
                 dropped: &dropped,
                 carried_in_part: outs[1].is_empty() && raw[1] > 0,
                 odd,
-                reset: talks
+                forgotten: tuples
                     .get(flow.unwrap_or(last_flow))
-                    .is_some_and(|t| t.reset),
+                    .is_some_and(|t| watch.is_forgotten(t)),
+                place,
             };
             if outs[1] != outs[2] {
                 outcome.unexplained = Some(format!(
@@ -198,7 +229,7 @@ impl Runner {
                 Met::Known(name, after) => {
                     outcome.known.push(name);
                     if after == After::Ends {
-                        outcome.ended = true;
+                        outcome.ended = Some(at);
                         return Ok(outcome);
                     }
                 }
@@ -282,84 +313,6 @@ const fn flow_of(step: &Step) -> Option<u8> {
 fn flow_index(n: Option<u8>, s: &Sequence) -> Option<usize> {
     n.filter(|_| !s.flows.is_empty())
         .map(|n| usize::from(n) % s.flows.len())
-}
-
-fn wires(
-    step: &Step,
-    flow: Option<(&Flow, &View)>,
-    resolved: Option<build::Resolved>,
-    side: &Side,
-    id: u16,
-) -> Vec<Wire> {
-    match (step, flow, resolved) {
-        (Step::Say(_, by_client, said, form), Some((f, v)), Some(r)) => {
-            build::say(f, v, *by_client, said, form, &r, id)
-        }
-        (Step::Error(_, e), Some((f, v)), _) => build::error(f, v, e),
-        (Step::Stray(_, other, port), Some((f, v)), _) => build::stray(f, v, *other, *port),
-        (Step::Again(how), ..) => build::again(&side.last, *how),
-        (Step::Frames(all), ..) => all.clone(),
-        _ => Vec::new(),
-    }
-}
-
-/// Remembers what the ends of the flow got, and gives what is compared.
-fn learn(
-    side: &mut Side,
-    step: &Step,
-    n: usize,
-    s: &Sequence,
-    wires: &[Wire],
-    out: Vec<Out>,
-) -> Vec<Out> {
-    if !wires.is_empty() {
-        side.last = wires.to_vec();
-    }
-    if let (Step::Say(_, by_client, ..), true) = (step, n < s.flows.len()) {
-        let f = &s.flows[n];
-        for o in &out {
-            let Ok(p) = parse::parse(&o.bytes, &VnetHdr::PLAIN) else {
-                continue;
-            };
-            let carries = p.l3 == L3::Ipv4 && p.tuple.proto == f.kind.proto();
-            let foreign = p.l4 == L4::IcmpError || p.has(bits::LATER_FRAGMENT);
-            let end = if *by_client {
-                f.server()
-            } else {
-                Some(f.client)
-            };
-            if !carries || foreign || end != Some(o.port) {
-                continue;
-            }
-            if *by_client {
-                side.views[n].at_server = Some(p.tuple);
-            }
-            side.views[n].last[usize::from(*by_client)] = Some(o.clone());
-        }
-    }
-    // What was refused at first may come out when it comes again.
-    let client = s.flows.get(n).map(|f| f.client_ip().octets());
-    let by_client = wires
-        .iter()
-        .any(|w| w.bytes.get(26..30) == client.as_ref().map(|c| &c[..]));
-    if let (Step::Again(_), Some(v), true) = (step, side.views.get_mut(n), by_client) {
-        let parsed = out
-            .iter()
-            .filter_map(|o| parse::parse(&o.bytes, &VnetHdr::PLAIN).ok());
-        let mut translated = parsed.filter(|p| p.l3 == L3::Ipv4 && p.tuple.src == UP);
-        let found = translated.find(|p| p.tuple.sport != 0).map(|p| p.tuple);
-        v.at_server = found.or(v.at_server);
-    }
-    let names = s.flows.get(n).map_or(Names::default(), |f| Names {
-        external: side.views[n].external(f),
-        own: f.tuple().sport,
-    });
-    let passed_on = wires.iter().any(|w| facts::is_icmp_error(&w.bytes));
-    let speaks = match passed_on {
-        true => Speaks::End,
-        false => Speaks::Router,
-    };
-    canon(&out, names, speaks)
 }
 
 /// What went in and came out, for people.

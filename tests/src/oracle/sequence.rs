@@ -289,6 +289,8 @@ pub enum Step {
     Unpublish(u8),
     /// Frames as they are.
     Frames(Vec<Wire>),
+    /// Nothing, for so many milliseconds. Only for a runner whose timeouts are short.
+    Wait(u64),
 }
 
 impl std::fmt::Display for Sequence {

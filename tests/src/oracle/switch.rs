@@ -4,13 +4,16 @@ use super::kernel::is_own_affair;
 use super::{OUTSIDE, Out, PORTS, Published, Wire};
 use crate::memory::packet::{arp, eth};
 use crate::memory::{PEER, UP, config, mac, spec};
-use dataplane::base::{Config, Instant, Reason, Role, RuleId};
+use dataplane::base::{Config, Instant, Reason, Role, RuleId, Timeouts};
 use dataplane::frame::VnetHdr;
 use dataplane::nat::Publication;
 use dataplane::port::Caps;
 use dataplane::port::fault::Rng;
 use dataplane::port::memory::MemoryPort;
 use dataplane::worker::Inline;
+use std::time::Duration;
+
+const BEGIN: Instant = Instant::from_secs(1);
 
 /// A switch and its ports.
 pub struct Switch {
@@ -24,8 +27,9 @@ pub struct Switch {
     dropped: Vec<Reason>,
 }
 
-fn small() -> Config {
+fn small(timeouts: Timeouts) -> Config {
     let mut cfg = config();
+    cfg.timeouts = timeouts;
     cfg.limits.connections = 256;
     cfg.limits.connections_per_port = 256;
     cfg.limits.half_open_per_port = 256;
@@ -40,9 +44,9 @@ impl Switch {
     ///
     /// # Panics
     /// When a port is refused.
-    pub fn new(workers: usize, seed: u64) -> Switch {
-        let now = Instant::from_secs(1);
-        let mut inline = Inline::new(small(), workers, now);
+    pub fn new(workers: usize, seed: u64, timeouts: Timeouts) -> Switch {
+        let now = BEGIN;
+        let mut inline = Inline::new(small(timeouts), workers, now);
         let mut ports = Vec::new();
         for (i, ip) in PORTS.into_iter().enumerate() {
             let role = if i == OUTSIDE {
@@ -105,6 +109,11 @@ impl Switch {
             let (_, id) = self.rules.remove(at);
             self.inline.switch().unpublish(id);
         }
+    }
+
+    /// Lets its time be this long after its beginning.
+    pub fn at(&mut self, since: Duration) {
+        self.now = BEGIN + since;
     }
 
     /// Sends frames in, one after the other, and gives what comes out.

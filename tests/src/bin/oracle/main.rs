@@ -36,14 +36,22 @@ struct Args {
     /// Look for a small sequence that meets this known difference, and show it.
     #[arg(long)]
     case: Option<String>,
-    /// Show each step.
+    /// So many namespaces, and threads, side by side.
+    #[arg(long, default_value_t = 4)]
+    jobs: usize,
+    /// Show each step, of one sequence after the other.
     #[arg(long)]
     verbose: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let mut runner = match Runner::new() {
+    let jobs = match args.verbose || args.case.is_some() {
+        true => 1,
+        false => args.jobs.max(1),
+    };
+    let made: Result<Vec<Runner>, _> = (0..jobs).map(|_| Runner::new()).collect();
+    let mut runners = match made {
         Ok(r) => r,
         Err(e) if lacks_privilege(&*e) && std::env::var_os(INSIDE).is_none() => return again(),
         Err(e) => {
@@ -51,7 +59,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runner.verbose = args.verbose;
+    runners.iter_mut().for_each(|r| r.verbose = args.verbose);
     let wish = Wish {
         seed: args.seed,
         sequences: args.sequences,
@@ -61,7 +69,7 @@ fn main() -> ExitCode {
         failures: args.failures,
     };
     if let Some(name) = &args.case {
-        return match case(&mut runner, name, &wish) {
+        return match case(&mut runners[0], name, &wish) {
             Ok(Some(s)) => {
                 println!("{s:?}");
                 ExitCode::SUCCESS
@@ -73,7 +81,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    match run(&mut runner, &wish) {
+    match run(&mut runners, &wish) {
         Ok(report) => {
             print!("{report}");
             ExitCode::from(u8::from(!report.unexplained.is_empty()))

@@ -4,6 +4,7 @@
 mod packets;
 mod segments;
 
+use super::facts::own_error;
 use super::run::Case;
 
 /// What becomes of the sequence behind a difference.
@@ -41,7 +42,16 @@ pub enum Met {
 /// A difference that shows later: see `dataplane/CONFORMANCE.md`.
 pub const IN_PART: &str = "fragments-carried-at-once";
 
-/// All of them, but for [`IN_PART`].
+/// Another one: see there.
+pub const TRACKED_FIRST: &str = "tracked-before-refused";
+
+/// Whether a segment of a conversation came to nothing but the same error on both sides.
+fn refused_on_its_way(case: &Case<'_>) -> bool {
+    let late = |o| matches!(own_error(o), Some((11, 0) | (3, 4)));
+    case.place.is_some() && matches!(case.switch, [o] if late(o))
+}
+
+/// All of them, but for [`IN_PART`] and [`TRACKED_FIRST`].
 pub fn all() -> impl Iterator<Item = &'static Difference> {
     packets::KNOWN.iter().chain(segments::KNOWN)
 }
@@ -51,10 +61,12 @@ pub fn judge(case: &Case<'_>) -> Met {
     if case.switch == case.kernel {
         return match case.carried_in_part {
             true => Met::Known(IN_PART, After::Ends),
+            false if refused_on_its_way(case) => Met::Known(TRACKED_FIRST, After::Ends),
             false => Met::Same,
         };
     }
     match all().find(|d| (d.is)(case)) {
+        Some(d) if refused_on_its_way(case) => Met::Known(d.name, After::Ends),
         Some(d) => Met::Known(d.name, d.after),
         None => Met::Unexplained,
     }

@@ -4,9 +4,10 @@ use super::{After, Difference};
 use crate::memory::UP;
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::sequence::{Fault, Flow, Speaker, Step, Way};
+use crate::oracle::sequence::{Flow, Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
-use dataplane::base::Reason;
+use dataplane::base::{Proto, Reason};
+use dataplane::frame::Gso;
 
 fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
     case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
@@ -32,8 +33,59 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             // Another fragment may have completed a datagram of an earlier step.
             let completed = in_fragments(c) && matches!(c.step, Step::Again(_));
-            let wrong_out = completed && c.switch.iter().any(|o| wrong_checksum(&o.bytes));
-            c.kernel.is_empty() && !c.switch.is_empty() && (wrong_checksum_in(c) || wrong_out)
+            // It is carried, or what a router says does not depend on it.
+            let fair = |o: &Out| match own_error(o) {
+                None => wrong_checksum(&o.bytes),
+                error => matches!(error, Some((11, 0) | (3, 4))),
+            };
+            let as_wrong = matches!(c.switch, [o] if fair(o));
+            c.kernel.is_empty() && as_wrong && (wrong_checksum_in(c) || completed)
+        },
+    },
+    Difference {
+        name: "superframe-length-not-judged",
+        why: "What the length field of a UDP superframe says is not looked at: the datagrams that are \
+              cut from it have each its own. Linux drops it.",
+        after: After::Ends,
+        is: |c| {
+            let udp = |w: &Wire| w.hdr.gso == Gso::UdpL4 && no_stack_sends(&w.bytes);
+            c.wires.iter().any(udp) && c.kernel.is_empty() && !c.switch.is_empty()
+        },
+    },
+    Difference {
+        name: "unfinished-checksum-computed",
+        why: "A checksum that was left to others is computed as a whole when a superframe is cut. Linux \
+              goes on from what the field holds, right or wrong.",
+        after: After::Ends,
+        is: |c| {
+            let unfinished = c
+                .wires
+                .iter()
+                .any(|w| w.hdr.gso != Gso::None && w.hdr.needs_csum);
+            let right = c.switch.iter().all(|o| !wrong_checksum(&o.bytes));
+            let again = matches!(c.step, Step::Again(_));
+            again && unfinished && right && same_but(c, without_checksum)
+        },
+    },
+    Difference {
+        name: "not-translatable",
+        why: "What sums or signs its addresses where a translation does not reach (AH, DCCP, UDP-Lite) \
+              is refused, and told. Linux changes the addresses.",
+        after: After::Ends,
+        is: |c| {
+            let signs = |w: &Wire| matches!(w.bytes.get(23), Some(33 | 51 | 136));
+            let told = matches!(c.switch, [o] if own_error(o) == Some((3, 13)));
+            c.wires.iter().all(signs) && c.dropped == [Reason::ProtoUnsupported] && told
+        },
+    },
+    Difference {
+        name: "echo-code-not-judged",
+        why: "Echo has no codes but 0 (RFC 792), and what another one means is the receiver's to say. \
+              For Linux it is a part of what is asked, which an answer has to have as well.",
+        after: After::Ends,
+        is: |c| {
+            let other = |w: &Wire| matches!(message(&w.bytes), Some((Proto::ICMP, [0 | 8, code, ..])) if *code > 0);
+            c.wires.iter().any(other) && c.kernel.is_empty() && c.switch.len() == 1
         },
     },
     Difference {
@@ -44,7 +96,11 @@ pub const KNOWN: &[Difference] = &[
         after: After::GoesOn,
         is: |c| {
             let quoted = c.wires.iter().any(|w| quotes_options(&w.bytes));
-            (options_in(c) || quoted) && same_but(c, without_options)
+            let as_they_are = c.switch.iter().all(|o| options_came_in(c, o));
+            // Linux can't answer where there is room for a part of an address.
+            let answered = c.kernel.is_empty() && matches!(c.switch, [o] if is_echo_reply(o));
+            let same = same_but(c, without_options) || options_in(c) && answered;
+            (options_in(c) || quoted) && as_they_are && same
         },
     },
     Difference {
@@ -66,7 +122,7 @@ pub const KNOWN: &[Difference] = &[
         name: "rules-before-ttl-and-mtu",
         why: "Linux looks at the time to live and the MTU before its rules refuse a packet, and tells \
               the sender. The switch says nothing about a packet that would not be carried anyway.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let refused = [
                 Reason::IcmpNoMatch,
@@ -101,12 +157,8 @@ pub const KNOWN: &[Difference] = &[
               is one with less than RFC 792's eight bytes behind it. Linux carries them.",
         after: After::GoesOn,
         is: |c| {
-            let bad = |e: &Fault| e.damage == 2 || e.quote < 8;
-            let error = match c.step {
-                Step::Error(_, e) => bad(e),
-                step => matches!(step, Step::Again(_)),
-            };
-            error && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
+            let bad = c.wires.iter().any(|w| quotes_badly(&w.bytes));
+            bad && refused_for(c, &[Reason::IcmpInnerMalformed]) && c.kernel.len() == 1
         },
     },
     Difference {
@@ -114,21 +166,30 @@ pub const KNOWN: &[Difference] = &[
         why: "A first fragment without the whole L4 header is refused (RFC 1858 section 3, RFC \
               3128). Linux puts fragments together before it looks.",
         after: After::Ends,
-        is: |c| in_fragments(c) && refused_for(c, &[Reason::L4Truncated]),
+        is: |c| {
+            let tiny = c.wires.iter().any(|w| is_tiny_first(&w.bytes));
+            tiny && refused_for(c, &[Reason::L4Truncated])
+        },
     },
     Difference {
         name: "fragments-limited",
         why: "A datagram of more fragments than 64 is refused: each costs memory, and no stack \
               sends so many.",
         after: After::Ends,
-        is: |c| in_fragments(c) && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty(),
+        is: |c| {
+            let many = c.wires.len() > 64 && in_fragments(c);
+            many && refused_for(c, &[Reason::FragTooMany]) && !c.kernel.is_empty()
+        },
     },
     Difference {
         name: "land",
         why: "No host sends itself a packet by a wire: the switch drops what has one address as \
               source and destination. Linux drops it only when the address is its own.",
         after: After::GoesOn,
-        is: |c| refused_for(c, &[Reason::Land]) && c.kernel.len() == 1,
+        is: |c| {
+            let same = |w: &Wire| w.bytes.get(26..30) == w.bytes.get(30..34);
+            c.wires.iter().all(same) && refused_for(c, &[Reason::Land]) && c.kernel.len() == 1
+        },
     },
     Difference {
         name: "error-of-another-container",
@@ -140,11 +201,11 @@ pub const KNOWN: &[Difference] = &[
             // What it quotes may differ on purpose too.
             let blank = |o: &mut Out| {
                 without_source(o);
-                if quotes(quotes_options) {
-                    without_options(o);
-                }
                 if quotes(quotes_fragment) {
                     without_quoted_fragment(o);
+                }
+                if quotes(quotes_options) {
+                    without_options(o);
                 }
             };
             of_another_container(c) && same_but(c, blank)
@@ -211,19 +272,27 @@ pub const KNOWN: &[Difference] = &[
                 Reason::Ipv4Checksum,
             ];
             let same = |o: &Out, w: &Wire| o.bytes.get(..26) == w.bytes.get(..26);
-            let as_it_came = matches!((c.kernel, c.wires), ([o], [w]) if same(o, w));
-            refused_for(c, &malformed) && as_it_came
+            let cut = |w: &Wire| w.hdr.gso != Gso::None && c.kernel.len() > 1;
+            let by_mac = |o: &Out, w: &Wire| o.bytes.get(..14) == w.bytes.get(..14);
+            let as_it_came = match (c.kernel, c.wires) {
+                ([o], [w]) => same(o, w),
+                (all, [w]) => cut(w) && all.iter().all(|o| by_mac(o, w)),
+                _ => false,
+            };
+            let wrong = c.wires.iter().all(|w| header_is_wrong(&w.bytes));
+            wrong && refused_for(c, &malformed) && as_it_came
         },
     },
     Difference {
         name: "malformed-between-neighbours",
         why: "A TCP or UDP header that no stack sends is refused on every routed way. Linux does not \
               look at it where it does not track.",
-        after: After::GoesOn,
+        after: After::Ends,
         is: |c| {
             let flow = c.flow.is_none_or(|f| matches!(f.way, Way::ByGateway(_)));
             let malformed = [Reason::TcpMalformed, Reason::UdpLength, Reason::L4Truncated];
-            flow && refused_for(c, &malformed) && !c.kernel.is_empty()
+            let wrong = c.wires.iter().any(|w| no_stack_sends(&w.bytes));
+            flow && wrong && refused_for(c, &malformed) && !c.kernel.is_empty()
         },
     },
     Difference {
@@ -235,7 +304,8 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let clash = c.dropped == [Reason::NatClash];
             let said = |o| own_error(o) == Some((3, 13));
-            clash && c.switch.iter().all(said) && c.kernel.len() <= 1
+            let one = c.kernel.len() <= 1 || c.wires.iter().any(|w| w.hdr.gso != Gso::None);
+            clash && c.switch.iter().all(said) && one
         },
     },
     Difference {

@@ -2,9 +2,10 @@
 //! each needs a segment before, or to be one, that is out of its place.
 
 use super::{After, Difference};
-use crate::oracle::facts::{is_reset, tcp_flags_in};
+use crate::oracle::facts::{is_reset, own_error, tcp_flags_in};
 use crate::oracle::run::Case;
 use crate::oracle::sequence::Step;
+use crate::oracle::watch::Placed;
 use dataplane::base::Reason;
 use dataplane::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
 
@@ -20,6 +21,11 @@ fn only_kernel_passes(c: &Case<'_>, reason: Reason, flags: impl Fn(u8) -> bool) 
 fn only_switch_passes(c: &Case<'_>, flags: impl Fn(u8) -> bool) -> bool {
     let fits = tcp_flags_in(c).is_some_and(|f| flags(f & MASK));
     c.odd && fits && c.kernel.is_empty() && !c.switch.is_empty()
+}
+
+/// What went in is a segment of a conversation that lies so in it.
+fn lies(c: &Case<'_>, so: impl Fn(&Placed) -> bool) -> bool {
+    c.place.as_ref().is_some_and(so)
 }
 
 const fn reset(flags: u8) -> bool {
@@ -42,35 +48,107 @@ pub const KNOWN: &[Difference] = &[
               The switch refuses what lies outside the window by more than its margin: nobody can \
               use it but who guesses numbers (RFC 5961 section 5).",
         after: After::Ends,
-        is: |c| only_kernel_passes(c, Reason::TcpOutOfWindow, goes_on),
+        is: |c| only_kernel_passes(c, Reason::TcpOutOfWindow, goes_on) && lies(c, Placed::outside),
     },
     Difference {
         name: "tcp-syn-ack-refused",
         why: "A SYN or SYN-ACK that does not fit the connection's state is refused. Linux lets it \
               pass untracked.",
         after: After::Ends,
-        is: |c| only_kernel_passes(c, Reason::TcpInvalidState, opens),
+        is: |c| {
+            only_kernel_passes(c, Reason::TcpInvalidState, opens) && !lies(c, Placed::opens_well)
+        },
+    },
+    Difference {
+        name: "tcp-syn-in-fragments",
+        why: "The switch carries fragments as they come, and counts what the first one holds. No stack \
+              sends a SYN in fragments; an answer to the data in the others is refused.",
+        after: After::Ends,
+        is: |c| {
+            let for_it = |why| only_kernel_passes(c, why, |_| true);
+            let refused = for_it(Reason::TcpInvalidState) || for_it(Reason::TcpOutOfWindow);
+            refused && lies(c, Placed::answers_a_cut_syn)
+        },
+    },
+    Difference {
+        name: "tcp-one-sided-refused",
+        why: "After a RST an ACK on a connection that only one side has opened is refused. Linux lets \
+              it pass where the other side was heard before.",
+        after: After::Ends,
+        is: |c| {
+            let refused = only_kernel_passes(c, Reason::TcpInvalidState, goes_on);
+            refused && lies(c, Placed::of_one_side)
+        },
+    },
+    Difference {
+        name: "tcp-reopened-after-reset",
+        why: "A SYN after a RST begins a new connection, and an ACK that answers it passes, to be \
+              answered by a RST (RFC 9293 section 3.5.1). Linux waits for a SYN-ACK.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::answers_a_reopening),
     },
     Difference {
         name: "tcp-reset-refused",
         why: "A RST that is not at the exact place is refused, in every state (RFC 5961 section 3). \
               Linux lets some pass untracked.",
         after: After::Ends,
-        is: |c| only_kernel_passes(c, Reason::TcpRstInexact, reset),
+        is: |c| {
+            only_kernel_passes(c, Reason::TcpRstInexact, reset) && !lies(c, Placed::resets_exactly)
+        },
     },
     Difference {
         name: "tcp-grace",
         why: "Two workers may see segments in another order than the wire, so the switch allows one \
               window where Linux allows none.",
         after: After::Ends,
-        is: |c| only_switch_passes(c, goes_on),
+        is: |c| only_switch_passes(c, goes_on) && lies(c, |p| p.within_grace() && !p.inside()),
+    },
+    Difference {
+        name: "ttl-before-tracking",
+        why: "The switch finds that a segment's time is over before it looks at where it lies, and \
+              tells its sender. Linux has dropped by then what does not fit.",
+        after: After::GoesOn,
+        is: |c| {
+            let over = matches!(c.switch, [o] if own_error(o) == Some((11, 0)));
+            let fits = |p: &Placed| match p.flags() & (SYN | RST) {
+                0 => p.inside(),
+                flags => reset(flags) && p.resets_exactly(),
+            };
+            over && c.kernel.is_empty() && c.odd && lies(c, |p| !fits(p))
+        },
+    },
+    Difference {
+        name: "tcp-new-attempt",
+        why: "A SYN of another number before any answer is a new attempt, and its numbers count from \
+              then on. Linux keeps those of the first.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::follows_a_new_attempt),
+    },
+    Difference {
+        name: "tcp-ack-after-both-syns",
+        why: "After a SYN of each side an ACK opens the connection (RFC 9293 section 3.10.7.4, \
+              SYN-RECEIVED). Linux waits for a SYN-ACK.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::agrees_to_open_at_once),
+    },
+    Difference {
+        name: "tcp-attempt-not-reset",
+        why: "A RST of the only side that was heard passes and changes nothing. Linux takes the \
+              attempt for closed, and what still answers it for invalid.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, |_| true) && lies(c, Placed::answers_who_gave_up),
     },
     Difference {
         name: "tcp-reset-passes",
-        why: "A RST of the initiator, or inside the window, passes for its receiver to judge (RFC \
-              5961 section 3).",
+        why: "A RST of the initiator, or at the exact place or inside the window whatever it \
+              acknowledges, passes for its receiver to judge (RFC 5961 section 3, RFC 9293 section \
+              3.5.3).",
         after: After::Ends,
-        is: |c| only_switch_passes(c, reset),
+        is: |c| {
+            let placed = |p: &Placed| p.resets_exactly() || p.resets_inside();
+            let judged = |p: &Placed| p.alone() || p.ended || placed(p);
+            only_switch_passes(c, reset) && lies(c, judged)
+        },
     },
     Difference {
         name: "tcp-syn-passes",
@@ -80,24 +158,21 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let syn = tcp_flags_in(c).is_some_and(opens);
             let refused = matches!(c.kernel, [o] if is_reset(o));
-            only_switch_passes(c, opens) || c.odd && syn && refused && c.switch.len() == 1
+            let passes =
+                only_switch_passes(c, opens) || c.odd && syn && refused && c.switch.len() == 1;
+            passes && lies(c, |p| !p.alone())
         },
     },
     Difference {
         name: "tcp-refused-lingers",
-        why: "Linux forgets a connection whose first answer is a RST. The switch keeps every closed \
-              one for the transitory time (RFC 7857 section 2.2), so an error about it still arrives.",
+        why: "Linux forgets a connection whose first answer is a RST, and one in TIME-WAIT when a SYN \
+              comes that opens nothing. The switch keeps every closed one for the transitory time \
+              (RFC 7857 section 2.2): what belongs to it still arrives, and errors about it.",
         after: After::Ends,
         is: |c| {
             let error = matches!(c.step, Step::Error(..) | Step::Again(_));
-            c.reset && error && c.kernel.is_empty() && c.switch.len() == 1
+            let late = c.forgotten && error && c.kernel.is_empty() && c.switch.len() == 1;
+            late || only_switch_passes(c, |_| true) && lies(c, |p| p.given_up)
         },
-    },
-    Difference {
-        name: "tcp-reopened-by-server",
-        why: "A SYN of either side on a closed connection ends what is left of it. Linux keeps the \
-              old one when the side may not open a new one.",
-        after: After::Ends,
-        is: |c| only_kernel_passes(c, Reason::TcpNoConnection, |_| true),
     },
 ];
