@@ -149,14 +149,21 @@ pub fn source_port(o: &Out) -> Option<u16> {
     Some(u16::from_be_bytes([o.bytes[at], o.bytes[at + 1]]))
 }
 
-/// Blanks the source port, and the checksum that covers it.
-pub fn without_source_port(o: &mut Out) {
+/// Blanks the checksum of TCP or UDP.
+pub fn without_checksum(o: &mut Out) {
     if let Some(at) = ports_at(o) {
         let sum = at + if o.bytes[23] == Proto::TCP.0 { 16 } else { 6 };
-        o.bytes[at..at + 2].fill(0);
         if let Some(field) = o.bytes.get_mut(sum..sum + 2) {
             field.fill(0);
         }
+    }
+}
+
+/// Blanks the source port, and the checksum that covers it.
+pub fn without_source_port(o: &mut Out) {
+    if let Some(at) = ports_at(o) {
+        o.bytes[at..at + 2].fill(0);
+        without_checksum(o);
     }
 }
 

@@ -163,7 +163,8 @@ impl Conversation {
                 self.challenged = [None; 2];
                 self.reopened = true;
             }
-            self.said[dir] = Said::opening(s, before.own.syn.is_some() && !before.ended);
+            let again = before.own.syn.is_some() && !before.ended;
+            self.said[dir] = Said::opening(s, again || before.own.again);
             (self.reset, self.given_up) = (false, false);
         }
         let (mut own, other) = (self.said[dir], self.said[1 - dir]);
@@ -330,6 +331,12 @@ impl Placed {
     /// Whether it answers a SYN on a conversation that had ended, and is none.
     pub fn answers_a_reopening(&self) -> bool {
         self.reopened && self.own.end.is_none() && self.other.end.is_some()
+    }
+
+    /// Whether it comes after an end, or a new beginning, that one side alone has made.
+    pub fn of_one_side(&self) -> bool {
+        let alone = self.own.syn.is_none() || self.other.syn.is_none();
+        alone && (self.ended || self.reopened)
     }
 
     /// Whether the SYN that it answers came in fragments.

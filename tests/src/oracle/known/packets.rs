@@ -53,6 +53,21 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "unfinished-checksum-computed",
+        why: "A checksum that was left to others is computed as a whole when a superframe is cut. Linux \
+              goes on from what the field holds, right or wrong.",
+        after: After::Ends,
+        is: |c| {
+            let unfinished = c
+                .wires
+                .iter()
+                .any(|w| w.hdr.gso != Gso::None && w.hdr.needs_csum);
+            let right = c.switch.iter().all(|o| !wrong_checksum(&o.bytes));
+            let again = matches!(c.step, Step::Again(_));
+            again && unfinished && right && same_but(c, without_checksum)
+        },
+    },
+    Difference {
         name: "not-translatable",
         why: "What sums or signs its addresses where a translation does not reach (AH, DCCP, UDP-Lite) \
               is refused, and told. Linux changes the addresses.",

@@ -72,18 +72,18 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-one-sided-refused",
-        why: "An ACK on a connection that only its sender has opened is refused. Linux lets it pass \
-              where a RST came after an ACK of the other side.",
+        why: "After a RST an ACK on a connection that only one side has opened is refused. Linux lets \
+              it pass where the other side was heard before.",
         after: After::Ends,
         is: |c| {
             let refused = only_kernel_passes(c, Reason::TcpInvalidState, goes_on);
-            refused && lies(c, |p| p.alone() && p.ended)
+            refused && lies(c, Placed::of_one_side)
         },
     },
     Difference {
         name: "tcp-reopened-after-reset",
         why: "A SYN after a RST begins a new connection, and an ACK that answers it passes, to be \
-              told so by a RST (RFC 9293 section 3.5.1). Linux waits for its SYN-ACK.",
+              answered by a RST (RFC 9293 section 3.5.1). Linux waits for a SYN-ACK.",
         after: After::Ends,
         is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::answers_a_reopening),
     },
