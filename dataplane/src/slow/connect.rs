@@ -110,18 +110,6 @@ impl Ctx<'_> {
         Some(Verdict::Drop(Reason::NotPublished))
     }
 
-    /// The end of a first packet to the uplink's address that no rule takes further.
-    pub(super) fn nobody_listens(&mut self, pkt: &Packet<'_>) -> Option<Verdict> {
-        let own = self.sw.cfg.uplink.as_ref().map(|u| u.ip);
-        if Some(pkt.tuple.dst) != own || self.published(&pkt.tuple).is_some() {
-            return None;
-        }
-        if pkt.zone == Zone::Inside {
-            error::closed_port(self, pkt);
-        }
-        Some(Verdict::Drop(Reason::NotPublished))
-    }
-
     fn plan_from_outside(&self, t: &Tuple) -> Result<Plan, Verdict> {
         if self.cfg.uplink.is_none() {
             return Err(Verdict::Drop(Reason::NoUplink));
