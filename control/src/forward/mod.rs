@@ -148,6 +148,9 @@ pub enum ForwardError {
     /// The address behind it would be the host itself.
     #[error("{0}: the relay must not lead to an address of the host itself")]
     HostAddress(Publication),
+    /// The host's namespace could not be entered.
+    #[error(transparent)]
+    Namespace(#[from] crate::netns::NetnsError),
     /// The kernel took no filter.
     #[error("cannot tell the relay's listeners what to ignore: {0}")]
     Filter(#[source] io::Error),

@@ -9,7 +9,6 @@ use dataplane::base::Proto;
 use dataplane::nat::Publication;
 use dataplane::port::filter::{self, OurPorts};
 use dataplane::port::sys::lookup::Quiet;
-use std::io;
 use std::os::fd::OwnedFd;
 
 impl Shared {
@@ -126,8 +125,7 @@ impl Shared {
         {
             return Ok(Vec::new());
         }
-        let held = nic.host.run(|| hold::published(p, nic.limit));
-        held.map_err(|e| ForwardError::Start(io::Error::other(e)))?
+        nic.host.run(|| hold::published(p, nic.limit))?
     }
 
     /// The kernel may speak about a withdrawn port again.

@@ -285,3 +285,64 @@ fn the_kernel_is_quiet_about_ports_of_one_interface() {
         drop(service);
     });
 }
+
+#[test]
+fn a_packet_socket_shares_an_interface_and_counts_what_it_missed() {
+    use super::packet;
+    use crate::port::filter::{not_from, nothing};
+    in_new_netns(|| {
+        let mut tap = tap::create("t0", 1, Offload::AUTO)
+            .unwrap()
+            .queues
+            .remove(0);
+        set_up("t0", true);
+        // SAFETY: a string that ends in a zero byte.
+        let index = unsafe { libc::if_nametoindex(c"t0".as_ptr()) };
+        let (mut queues, filter) = match packet::open(index, 1, &not_from(0)) {
+            Ok(opened) => opened,
+            Err(e) => panic!("{e}"),
+        };
+        let mut queue = queues.remove(0);
+        let (frame, mut batch) = (frame(60), Batch::default());
+        let mut drain = |queue: &mut Box<dyn PortQueue>| {
+            let (mut got, mut lost) = (0, 0);
+            loop {
+                batch.clear();
+                let more = queue.recv(&mut batch, usize::MAX).unwrap();
+                assert!(batch.frames().iter().all(|f| f.bytes() == frame));
+                got += batch.len() as u64;
+                lost += queue.lost();
+                if !more {
+                    return (got, lost);
+                }
+            }
+        };
+        let mut arrive = |n| {
+            for _ in 0..n {
+                tap.send(&VnetHdr::PLAIN, &[IoSlice::new(&frame)]).unwrap();
+            }
+        };
+        arrive(3);
+        assert_eq!(drain(&mut queue), (3, 0));
+        // More than its buffer holds.
+        arrive(100_000);
+        let (got, lost) = drain(&mut queue);
+        assert!(got > 0 && lost > 0, "{got} read, {lost} lost");
+        assert_eq!(got + lost, 100_000);
+        // An interface that is down is empty, and goes on when it is up.
+        set_up("t0", false);
+        assert_eq!(drain(&mut queue), (0, 0));
+        let sent = queue.send(&VnetHdr::PLAIN, &[IoSlice::new(&frame)]);
+        assert!(matches!(sent, Err(SendError::Io(_))), "{sent:?}");
+        set_up("t0", true);
+        arrive(1);
+        assert_eq!(drain(&mut queue), (1, 0));
+        filter.set(&nothing()).unwrap();
+        arrive(1);
+        assert_eq!(drain(&mut queue), (0, 0));
+        assert!(matches!(
+            packet::open(9_999, 1, &nothing()),
+            Err(packet::PacketError::Gone)
+        ));
+    });
+}
