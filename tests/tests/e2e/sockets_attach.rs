@@ -114,7 +114,7 @@ scenario!(a_daemon_of_the_user_takes_namespaces_too, || {
     let control = lab.path("daemon.sock");
     let mut daemon = lab
         .command("switchd")
-        .arg("--control")
+        .args(["--workers=2", "--control"])
         .arg(&control)
         .arg(format!("--attach=pid:{}", one.0.id()))
         .arg(format!("--attach=pid:{}", two.0.id()))
@@ -129,7 +129,11 @@ scenario!(a_daemon_of_the_user_takes_namespaces_too, || {
     let server = a.listen([0, 0, 0, 0], 5000);
     exchange(&b, at([10, 0, 0, 2].into(), 5000), &server, 1 << 20);
     let outside = lab.out.listen(OUTSIDE, 7000);
-    exchange(&a, at(OUTSIDE, 7000), &outside, 1 << 20);
+    // Frames of a flow may come by either worker.
+    for _ in 0..4 {
+        exchange(&a, at(OUTSIDE, 7000), &outside, 8 << 20);
+        exchange(&b, at(OUTSIDE, 7000), &outside, 8 << 20);
+    }
     drop((server, b));
     drop(two);
     wait_for("the second is detached", || {

@@ -38,11 +38,16 @@ scenario!(streams_go_out_by_the_hosts_address, || {
 
 scenario!(a_published_port_shows_the_client, || {
     let Some(lab) = Rootless::new() else { return };
-    let running = lab.run(&["-p", "5000:5000", "-p", "127.0.0.1:5001:5000"]);
+    let only = format!("{HOST}:5002:5000");
+    let running = lab.run(&["-p", "5000:5000", "-p", "127.0.0.1:5001:5000", "-p", &only]);
     let inside = running.inside();
     let server = inside.listen(Ipv4Addr::UNSPECIFIED, 5000);
     let e = exchange(&lab.out, at(HOST, 5000), &server, 4 * MIB);
     assert_eq!(e.seen_by_server, e.client, "address and port of the client");
+    let e = exchange(&lab.out, at(HOST, 5002), &server, 1_000);
+    assert_eq!(e.seen_by_server, e.client);
+    let refused = lab.host.connect(at(Ipv4Addr::LOCALHOST, 5002));
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     let e = exchange(&lab.host, at(HOST, 5000), &server, 1_000);
     assert_eq!(e.seen_by_server, e.client);
     for port in [5000, 5001] {
@@ -138,6 +143,12 @@ scenario!(datagrams_keep_their_port_and_size, || {
     let local = lab.host.udp(Ipv4Addr::LOCALHOST, 0);
     let to = at(Ipv4Addr::LOCALHOST, 6000);
     assert_eq!(echoes(&local, to, 5, 100).expect("echoes"), 5);
+    // The answer comes from the address that was asked, not from the one that the route prefers.
+    let other = lab.host.udp(Ipv4Addr::LOCALHOST, 0);
+    let asked = at([127, 0, 0, 9].into(), 6000);
+    other.send_to(b"who", asked).expect("sending");
+    let (_, whence) = other.recv_from(&mut [0; 9]).expect("an answer");
+    assert_eq!(whence, asked);
     let seen: Vec<SocketAddr> = echo.finish();
     assert_eq!(seen[0], client.local_addr().expect("an address"));
     assert_eq!(seen[1].ip(), GATEWAY);

@@ -173,8 +173,8 @@ pub fn stats(s: &Stats) -> String {
             "\nsockets: tcp {} now, {} out, {} in, {} refused, {} reset, {} over the limit, {} \
              evicted half-open, {} unknown\n  {} bytes out, {} in, {} sent again, {} held\n  udp {} \
              now, {} datagrams out, {} in, {} lost, {} over the limit\n  echo {} out, {} refused; {} \
-             errors in; {} to nowhere, {} not understood, {} fragments lost, {} clients as the \
-             gateway\n",
+             errors in; {} to nowhere, {} not understood, {} fragments lost, {} found a full \
+             queue, {} clients as the gateway\n",
             e.tcp_now,
             e.tcp_out,
             e.tcp_in,
@@ -198,6 +198,7 @@ pub fn stats(s: &Stats) -> String {
             e.no_destination,
             e.unknown,
             e.fragments_lost,
+            e.queue_full,
             e.clients_masked,
         );
     }

@@ -301,7 +301,7 @@ localhost: 1 listeners
 sockets: tcp 1 now, 2 out, 0 in, 0 refused, 0 reset, 0 over the limit, 0 evicted half-open, 0 unknown
   0 bytes out, 0 in, 0 sent again, 0 held
   udp 0 now, 0 datagrams out, 0 in, 0 lost, 0 over the limit
-  echo 0 out, 0 refused; 0 errors in; 0 to nowhere, 0 not understood, 0 fragments lost, 0 clients as the gateway
+  echo 0 out, 0 refused; 0 errors in; 0 to nowhere, 0 not understood, 0 fragments lost, 0 found a full queue, 0 clients as the gateway
 
 LOST  REASON  MEANING
 1     land    source and destination address are the same

@@ -11,14 +11,12 @@ use super::dest::{DNS, Side, resolve};
 use super::engine::{ECHO, Engine, UDP};
 use super::listen::Origin;
 use super::stats::add;
-use super::wire::{self, Packet, payload, proto};
+use super::wire::{self, Packet, payload};
 use crate::forward::slab::Key;
 use dataplane::base::Mac;
 use dataplane::base::bytes::{be16, be32, byte, put16};
 use dataplane::frame::{Batch, VnetHdr};
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt as nix_sockopt,
-};
+use nix::sys::socket::{setsockopt, sockopt as nix_sockopt};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
 use rustix::net::{
@@ -26,7 +24,7 @@ use rustix::net::{
     socket_with,
 };
 use std::cmp::Reverse;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -171,6 +169,16 @@ impl Engine {
         };
         socket.dress(p);
         socket.last = now;
+        let published = socket.origin.is_some();
+        if published {
+            return match self.send_answer(id, to, data) {
+                Ok(_) => add(&self.stats.datagrams_out, 1),
+                Err(_) => {
+                    self.errors(id);
+                    add(&self.stats.datagrams_dropped, 1);
+                }
+            };
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let send = |fd: &OwnedFd| {
             rustix::net::sendmsg_addr(fd, &to, data, &mut SendAncillaryBuffer::default(), flags)
@@ -312,9 +320,14 @@ impl Engine {
         let Some(into) = room.get_mut(AT..room_len) else {
             return;
         };
-        let got = rustix::net::recvfrom(&socket.fd, &mut *into, RecvFlags::DONTWAIT);
-        let (n, from) = match got {
-            Ok((n, _, from)) => (n, from.and_then(|a| SocketAddrV4::try_from(a).ok())),
+        let published = socket.origin.is_some_and(|o| o.host_ip.is_none());
+        let got = match published {
+            true => super::asked::receive(socket, into),
+            false => rustix::net::recvfrom(&socket.fd, &mut *into, RecvFlags::DONTWAIT)
+                .map(|(n, _, from)| (n, from.and_then(|a| SocketAddrV4::try_from(a).ok()), None)),
+        };
+        let (n, from, asked) = match got {
+            Ok(got) => got,
             Err(Errno::AGAIN) => return,
             // An error of an earlier datagram: its message comes by the queue.
             Err(_) => return self.datagram_event(id, true),
@@ -327,6 +340,9 @@ impl Engine {
         let [uplink, _] = &mut self.sides;
         uplink.ready.push_back(token);
         let Some(from) = from else { return };
+        if let Some(asked) = asked {
+            self.remember_asked(id, from, asked);
+        }
         if near.echo {
             let message = into.get(..n).unwrap_or(&[]).to_vec();
             return self.echo_reply(near, mac, from, message);
@@ -369,111 +385,4 @@ impl Engine {
         let bytes = wire::icmp(link, *from.ip(), *near.at.ip(), 64, &message);
         self.say(near.side, bytes, VnetHdr::PLAIN);
     }
-
-    /// Hands the socket's queued errors to the container as the ICMP messages that they were. An
-    /// error of this host's own names no port and no datagram: the MTU that it tells of is given
-    /// back, for the datagram at hand.
-    fn errors(&mut self, id: Key) -> Option<u32> {
-        let mut mtu = None;
-        // More than this at once are the next event's.
-        for _ in 0..64 {
-            let socket = self.datagrams.get_mut(id)?;
-            let Some(error) = read_error(&socket.fd) else {
-                break;
-            };
-            let (to, head, len, what, offender) = match error {
-                Queued::Own(found) => {
-                    mtu = found.or(mtu);
-                    continue;
-                }
-                Queued::Icmp(to, head, len, what, offender) => (to, head, len, what, offender),
-            };
-            let (near, mac) = (socket.near, socket.mac);
-            let (far, word) = match (near.echo, near.side) {
-                (true, _) => {
-                    let id = u32::from(near.at.port());
-                    (
-                        SocketAddrV4::new(*to.ip(), 0),
-                        (id << 16) | (be32(&head, 4) & 0xffff),
-                    )
-                }
-                (false, Side::Uplink) => (to, (len as u32 + 8) << 16),
-                (false, Side::Host) => {
-                    let at = SocketAddrV4::new(self.config.gateway, DNS);
-                    (at, (len as u32 + 8) << 16)
-                }
-            };
-            let src = match near.echo {
-                true => SocketAddrV4::new(*near.at.ip(), 0x0800),
-                false => near.at,
-            };
-            let (proto, inner) = match near.echo {
-                true => (proto::ICMP, len),
-                false => (proto::UDP, len + 8),
-            };
-            let quote = wire::quote(src, far, proto, inner, word);
-            let from = match near.side {
-                Side::Uplink => offender
-                    .filter(|ip| self.can_be_client(*ip))
-                    .unwrap_or(super::NEXT_HOP),
-                Side::Host => self.config.gateway,
-            };
-            let link = self.link(near.side, mac);
-            let bytes = wire::icmp_error(link, from, *near.at.ip(), what, &quote);
-            add(&self.stats.errors_in, 1);
-            self.say(near.side, bytes, VnetHdr::PLAIN);
-        }
-        mtu
-    }
-}
-
-/// One entry of a socket's error queue.
-enum Queued {
-    /// The host itself refused a datagram; with the MTU if it was too long.
-    Own(Option<u32>),
-    /// An ICMP error: where the datagram went, its first bytes and length, type, code and rest,
-    /// and who sent it.
-    Icmp(
-        SocketAddrV4,
-        [u8; 8],
-        usize,
-        (u8, u8, u32),
-        Option<Ipv4Addr>,
-    ),
-}
-
-fn read_error(fd: &OwnedFd) -> Option<Queued> {
-    let mut data = [0; 2_048];
-    let mut control = nix::cmsg_space!([u8; 128]);
-    let mut iov = [IoSliceMut::new(&mut data)];
-    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-    let message =
-        recvmsg::<SockaddrIn>(fd.as_raw_fd(), &mut iov, Some(&mut control), flags).ok()?;
-    let (to, len) = (message.address, message.bytes);
-    let mut found = None;
-    for c in message.cmsgs().ok()? {
-        if let ControlMessageOwned::Ipv4RecvErr(e, offender) = c {
-            found = Some((e, offender));
-        }
-    }
-    let (e, offender) = found?;
-    if e.ee_origin != libc::SO_EE_ORIGIN_ICMP {
-        let too_long = e.ee_errno == libc::EMSGSIZE as u32;
-        return Some(Queued::Own(too_long.then_some(e.ee_info)));
-    }
-    let to = to?;
-    let to = SocketAddrV4::new(to.ip(), to.port());
-    let rest = match (e.ee_type, e.ee_code) {
-        (3, 4) => e.ee_info & 0xffff,
-        _ => 0,
-    };
-    let head = data.first_chunk().copied().unwrap_or([0; 8]);
-    let ip = offender.map(|a| Ipv4Addr::from(u32::from_be(a.sin_addr.s_addr)));
-    Some(Queued::Icmp(
-        to,
-        head,
-        len,
-        (e.ee_type, e.ee_code, rest),
-        ip,
-    ))
 }

@@ -9,17 +9,15 @@ use super::datagram::{Datagrams, Near};
 use super::dest::Side;
 use super::fragments::{FragmentKey, Partial};
 use super::limits::Limits;
-use super::listen::{ListenError, Listener, Local};
-use super::queue::{Queue, lock};
+use super::listen::{Listener, Local};
 use super::splice::Splice;
-use super::stats::{SocketsReport, Stats, add};
+use super::stats::{Stats, add};
 use super::wire::{Link, Packet, proto, read_arp};
 use super::{Config, EXTERNAL, NEXT_HOP, wire};
 use crate::forward::slab::{Key, Slab};
 use dataplane::base::Mac;
 use dataplane::base::bytes::be16;
 use dataplane::frame::{Batch, VnetHdr};
-use dataplane::port::PortQueue;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::event::{EventfdFlags, eventfd};
@@ -32,7 +30,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Kinds of poll tokens.
@@ -115,6 +113,8 @@ pub struct Engine {
     pub(super) macs: HashMap<Ipv4Addr, Mac>,
     /// Senders of datagrams on the host's loopback, by the container's end and the gateway's port.
     pub(super) locals: HashMap<(SocketAddrV4, u16), Local>,
+    /// The host's address that a client of a published UDP port asked.
+    pub(super) asked: HashMap<(Key, SocketAddrV4), Ipv4Addr>,
     /// Datagrams that wait for a container's MAC.
     pub(super) unsent: HashMap<Ipv4Addr, Vec<Unsent>>,
     /// Bytes that wait for slow host sockets.
@@ -129,7 +129,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    fn new(config: Config, limits: Limits, stats: Arc<Stats>) -> io::Result<Engine> {
+    pub(super) fn new(config: Config, limits: Limits, stats: Arc<Stats>) -> io::Result<Engine> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let host_wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
@@ -159,6 +159,7 @@ impl Engine {
             listeners: Slab::new(),
             macs: HashMap::new(),
             locals: HashMap::new(),
+            asked: HashMap::new(),
             unsent: HashMap::new(),
             waiting: 0,
             held: 0,
@@ -282,8 +283,9 @@ impl Engine {
     /// Has the switch read this frame.
     pub(super) fn say(&mut self, side: Side, bytes: Vec<u8>, hdr: VnetHdr) {
         let out = &mut self.side(side).out;
-        if out.len() < OUT {
-            out.push_back((bytes, hdr));
+        match out.len() < OUT {
+            true => out.push_back((bytes, hdr)),
+            false => add(&self.stats.queue_full, 1),
         }
     }
 
@@ -422,60 +424,5 @@ impl Engine {
         self.poll
             .registry()
             .register(&mut SourceFd(&fd), token, interest)
-    }
-}
-
-/// The engine as its owner sees it.
-pub struct Sockets {
-    engine: Arc<Mutex<Engine>>,
-    stats: Arc<Stats>,
-    queues: usize,
-}
-
-impl Sockets {
-    /// An engine without connections.
-    ///
-    /// # Errors
-    /// When the system gives no descriptors.
-    pub fn new(config: Config) -> io::Result<Sockets> {
-        let stats = Arc::new(Stats::default());
-        let queues = config.queues;
-        let engine = Engine::new(config, Limits::here(), Arc::clone(&stats))?;
-        Ok(Sockets {
-            engine: Arc::new(Mutex::new(engine)),
-            stats,
-            queues,
-        })
-    }
-
-    /// The queues of the uplink's port.
-    pub fn uplink_queues(&self) -> Vec<Box<dyn PortQueue>> {
-        Queue::all(&self.engine, Side::Uplink, self.queues)
-    }
-
-    /// The queues of the host's port.
-    pub fn host_queues(&self) -> Vec<Box<dyn PortQueue>> {
-        Queue::all(&self.engine, Side::Host, self.queues)
-    }
-
-    /// Listens for a publication under a number of the caller's; see [`Sockets::unpublish`].
-    ///
-    /// # Errors
-    /// What the system refuses; nothing listens then.
-    pub fn publish(&self, id: u32, p: &dataplane::nat::Publication) -> Result<(), ListenError> {
-        lock(&self.engine).publish(id, p)
-    }
-
-    /// Stops listening, and resets what came by it.
-    pub fn unpublish(&self, id: u32) {
-        lock(&self.engine).unpublish(id);
-    }
-
-    /// What it counted.
-    pub fn report(&self) -> SocketsReport {
-        let engine = lock(&self.engine);
-        engine.gauges();
-        drop(engine);
-        self.stats.report()
     }
 }

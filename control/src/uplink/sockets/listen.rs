@@ -17,10 +17,7 @@ use dataplane::base::{Mac, Proto};
 use dataplane::frame::VnetHdr;
 use dataplane::nat::Publication;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, bind, listen,
-    socket_with, sockopt,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -155,6 +152,7 @@ impl Engine {
 
     fn listen_udp(&mut self, origin: Origin) -> Result<(), Errno> {
         let fd = bound(&origin, SocketType::DGRAM)?;
+        super::asked::watch(&fd);
         let near = Near {
             side: Side::Uplink,
             echo: false,
@@ -381,14 +379,9 @@ impl Engine {
         };
         local.last = now;
         let (socket, client) = (local.socket, local.client);
-        if let Some(d) = self.datagrams.get_mut(socket) {
-            let mut none = SendAncillaryBuffer::default();
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let sent = rustix::net::sendmsg_addr(&d.fd, &client, data, &mut none, flags);
-            match sent {
-                Ok(_) => add(&self.stats.datagrams_out, 1),
-                Err(_) => add(&self.stats.datagrams_dropped, 1),
-            }
+        match self.send_answer(socket, client, data) {
+            Ok(_) => add(&self.stats.datagrams_out, 1),
+            Err(_) => add(&self.stats.datagrams_dropped, 1),
         }
         true
     }

@@ -5,8 +5,8 @@
 //! the host. Nothing is made on the host, neither an interface nor a rule.
 //!
 //! - `splice`: one TCP connection, ended here and gone on in a socket;
-//! - `datagram`: UDP and echoes; `fragments`: what comes in pieces;
-//! - `listen`: published ports;
+//! - `datagram`: UDP and echoes, `errors`: what the outside says about them; `fragments`: what comes in pieces;
+//! - `listen`: published ports; `asked`: by which address their clients came;
 //! - `engine`: all of them, what they wait for, and their limits;
 //! - `queue`: the engine as a port of the switch;
 //! - `wire`: frames.
@@ -16,20 +16,23 @@
 //! port and when its sockets have something to read: a byte is copied from the container's TAP
 //! into the worker's buffer and from there into the socket, and no thread is woken in between.
 
+mod asked;
 mod datagram;
 mod dest;
 mod engine;
+mod errors;
 mod fragments;
 mod limits;
 mod listen;
+mod owner;
 mod queue;
 pub mod splice;
 pub mod stats;
 mod tcp;
 pub mod wire;
 
-pub use engine::Sockets;
 pub use listen::ListenError;
+pub use owner::Sockets;
 pub use stats::SocketsReport;
 
 use dataplane::base::Mac;

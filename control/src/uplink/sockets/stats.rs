@@ -69,6 +69,8 @@ counters! {
     no_destination,
     /// Frames that are nothing the engine knows, or malformed.
     unknown,
+    /// Frames for the switch that found its queue full.
+    queue_full,
     /// Fragments that waited in vain, or had no room.
     fragments_lost,
     /// Clients of published ports whose address could not be kept: they come as the gateway.

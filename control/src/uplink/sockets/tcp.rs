@@ -19,6 +19,9 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+/// How often a connection at rest is looked at.
+const LOOK: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// A TCP segment from the switch.
     pub(super) fn tcp(
@@ -250,7 +253,8 @@ impl Engine {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
-        let end = flow.splice.last + idle;
+        // A connection that ends leaves its entry behind: not for long.
+        let end = (flow.splice.last + idle).min(Instant::now() + LOOK);
         let due = flow.splice.due.map_or(end, |due| due.min(end));
         if flow.timer.is_none_or(|at| due < at) {
             flow.timer = Some(due);
