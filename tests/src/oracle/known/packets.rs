@@ -155,6 +155,22 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "errors-about-router-messages",
+        why: "Router discovery and extended echo are queries (RFC 1256, RFC 8335), about which an error \
+              may be sent. Linux takes these types for errors.",
+        after: After::GoesOn,
+        is: |c| {
+            let query = |w: &Wire| {
+                matches!(
+                    message(&w.bytes),
+                    Some((Proto::ICMP, [9 | 10 | 42 | 43, ..]))
+                )
+            };
+            let told = matches!(c.switch, [o] if own_error(o).is_some());
+            c.wires.iter().any(query) && c.kernel.is_empty() && told
+        },
+    },
+    Difference {
         name: "errors-quote-a-fragment",
         why: "Linux puts fragments together before it refuses them and quotes the whole; the switch \
               quotes the first fragment as it came.",
