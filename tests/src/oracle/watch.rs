@@ -48,6 +48,8 @@ pub struct Placed {
     pub given_up: bool,
     /// Or one that passed.
     reopened: bool,
+    /// With a number of before the end.
+    pub late: bool,
 }
 
 /// A conversation: what its two ends send, as it comes in.
@@ -62,6 +64,8 @@ struct Conversation {
     given_up: bool,
     /// A SYN after its end passed.
     reopened: bool,
+    /// It had a number of before the end.
+    late: bool,
 }
 
 /// All conversations of a sequence.
@@ -106,6 +110,7 @@ impl Watch {
                 reset: false,
                 given_up: false,
                 reopened: false,
+                late: false,
             });
             (self.0.len() - 1, 0)
         });
@@ -131,6 +136,7 @@ impl Conversation {
             by_initiator: dir == 0,
             given_up: self.given_up,
             reopened: self.reopened,
+            late: self.late,
             ended: self.reset || self.said[0].finished && self.said[1].finished,
         }
     }
@@ -162,6 +168,7 @@ impl Conversation {
                 self.said[1 - dir] = Said::default();
                 self.challenged = [None; 2];
                 self.reopened = true;
+                self.late = before.own.end.is_some_and(|end| !at_most(end, s.seq));
             }
             let again = before.own.syn.is_some() && !before.ended;
             self.said[dir] = Said::opening(s, again || before.own.again);

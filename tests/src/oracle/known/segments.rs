@@ -118,6 +118,13 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "tcp-late-syn",
+        why: "A SYN whose number lies before the end of a closed connection passes for its receiver \
+              to judge, and begins none (RFC 6191 section 2). Linux begins a new one.",
+        after: After::Ends,
+        is: |c| only_switch_passes(c, |_| true) && lies(c, |p| p.late),
+    },
+    Difference {
         name: "tcp-new-attempt",
         why: "A SYN of another number before any answer is a new attempt, and its numbers count from \
               then on. Linux keeps those of the first.",
