@@ -39,7 +39,8 @@ pub const KNOWN: &[Difference] = &[
                 error => matches!(error, Some((11, 0) | (3, 4))),
             };
             let as_wrong = matches!(c.switch, [o] if fair(o));
-            c.kernel.is_empty() && as_wrong && (wrong_checksum_in(c) || completed)
+            let sctp = c.wires.iter().all(|w| w.bytes.get(23) == Some(&132)) && c.switch.len() == 1;
+            c.kernel.is_empty() && (as_wrong && (wrong_checksum_in(c) || completed) || sctp)
         },
     },
     Difference {

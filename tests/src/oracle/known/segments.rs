@@ -66,7 +66,12 @@ pub const KNOWN: &[Difference] = &[
         after: After::Ends,
         is: |c| {
             let for_it = |why| only_kernel_passes(c, why, |_| true);
-            let refused = for_it(Reason::TcpInvalidState) || for_it(Reason::TcpOutOfWindow);
+            let reasons = [
+                Reason::TcpInvalidState,
+                Reason::TcpOutOfWindow,
+                Reason::TcpRstInexact,
+            ];
+            let refused = reasons.into_iter().any(for_it);
             refused && lies(c, Placed::answers_a_cut_syn)
         },
     },
