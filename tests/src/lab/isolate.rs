@@ -32,7 +32,7 @@ const SKIPPED: &str = "LAB: skipped: ";
 const SECONDS: &str = "SWITCHD_LAB_SECONDS";
 /// A scenario that takes longer is killed and has failed. They take a few seconds each; the rest
 /// is for a machine that is busy with other things.
-const USUAL_LIMIT: Duration = Duration::from_secs(90);
+const USUAL_LIMIT: Duration = Duration::from_secs(240);
 /// `nobody`: a user who owns nothing.
 const NOBODY: u32 = 65_534;
 

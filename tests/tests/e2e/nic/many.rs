@@ -53,7 +53,7 @@ scenario!(ten_thousand_flows_each_way_beside_the_hosts_own, || {
         "LAN to the host",
     ];
     for (what, back) in what.iter().zip(back) {
-        assert_eq!(back, FLOWS, "{what}");
+        assert_eq!(back, FLOWS, "{what}: {:?}", w.daemon.stats().drops);
     }
     drop((outside, inside, of_host));
     // And TCP still.
