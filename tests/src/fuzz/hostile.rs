@@ -119,7 +119,10 @@ fn segments(f: &Frame, caps: Caps) -> Option<Vec<Frame>> {
 /// A frame becomes frames that the port takes, none longer than it may be; joined and cut again
 /// they are the same.
 fn cut_and_joined(frame: &Frame, p: &Parsed, caps: Caps) {
-    let good = verify(frame).is_ok();
+    // What is left to others is judged for TCP and UDP alone: elsewhere its place and the field may be
+    // anything, and it is finished as it was asked for.
+    let judged = !frame.hdr.needs_csum || matches!(p.l4, L4::Tcp | L4::Udp);
+    let good = judged && p.l4_error.is_none() && verify(frame).is_ok();
     let Some(parts) = segments(frame, caps) else {
         return;
     };
