@@ -37,7 +37,9 @@ pub enum Absent {
     #[error("the host has no default route: give it one, or name an interface (--uplink nic:NAME)")]
     NoRoute,
     /// No interface of this name.
-    #[error("the host has no interface '{0}'")]
+    #[error(
+        "the host has no interface '{0}': name one that `ip link` shows, or leave the name out for that of the default route"
+    )]
     NoInterface(String),
     /// Frames of it have no Ethernet header.
     #[error("{0} is no Ethernet interface: name another (--uplink nic:NAME)")]
