@@ -14,6 +14,7 @@ pub mod probe;
 #[cfg(test)]
 mod tests;
 
+use crate::forward::limits;
 use crate::netlink::{Address, Link, LinkChange, Netlink, NetlinkError, Real, Route};
 use crate::netns::{Netns, NetnsError, NetnsId};
 use crate::plan::spec::scalar::Offload;
@@ -24,10 +25,11 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-/// Frames that wait for the switch to read them. What is beyond is dropped by the kernel: of
-/// bursts of 5,000 small datagrams it lost 40 % with 500 frames, 32 % with 1,000, 0.5 % with 4,096
-/// and none with 8,192 (a blocking reader, 2 busy cores, Linux 6.18).
-pub const TXQLEN: u32 = 8_192;
+/// Frames that wait in each queue for the switch to read them. What is beyond is dropped by the
+/// kernel: of bursts of 5,000 small datagrams it lost 40 % with 500 frames, 32 % with 1,000, 0.5 %
+/// with 4,096 and none with 8,192 (a blocking reader, 2 busy cores, Linux 6.18). A place costs 8
+/// bytes, whether it is taken or not: 256 KiB for eight lanes.
+pub const TXQLEN: u32 = 4_096;
 
 /// The interface to make.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -247,6 +249,12 @@ fn refuse_what_is_taken(
     }
 }
 
+/// Whether there is room for a TAP with all its lanes. Half of what the localhost relay leaves to
+/// others is for lanes; interfaces beyond that get one each.
+fn room_for_lanes() -> bool {
+    limits::open_now() + usize::from(tap::LANES) <= limits::raise() / 16
+}
+
 type Made = (String, Vec<Box<dyn PortQueue>>, Caps);
 
 /// The TAP in switchd's own namespace. Where it stays it has its name at once, which the kernel
@@ -264,7 +272,10 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
             return Ok((plain.name, plain.queues, Caps::NONE));
         }
     };
-    let made = tap::create(name, spec.queues, wanted)?;
+    let made = match spec.queues {
+        1 if room_for_lanes() => tap::create_lanes(name, wanted)?,
+        several => tap::create(name, several, wanted)?,
+    };
     if spec.offload == Offload::On && made.caps != Caps::ALL {
         return Err(AttachError::Offload { caps: made.caps });
     }

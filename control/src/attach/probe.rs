@@ -150,21 +150,23 @@ fn end(ip: Ipv4Addr, offload: tap::Offload) -> Spec {
 fn carry(mut queues: [Box<dyn PortQueue>; 2], stop: &AtomicBool) -> io::Result<Supers> {
     let (mut wait, _waker) = Wait::new(Duration::ZERO)?;
     for (port, q) in (0u16..).zip(&queues) {
-        if let Some(fd) = q.poll_fd() {
-            wait.add(PortId(port), fd)?;
-        }
+        wait.add_queue(PortId(port), &**q)?;
     }
     let mut supers = Supers::default();
     let mut batch = Batch::default();
     let brief = Instant::ZERO + Duration::from_millis(2);
     while !stop.load(Ordering::Relaxed) {
         wait.turn(Instant::ZERO, Some(brief))?;
-        while let Some(port) = wait.next_ready() {
+        while let Some(lane) = wait.next_ready() {
             let [a, b] = &mut queues;
-            let (from, to) = if port == PortId(0) { (a, b) } else { (b, a) };
+            let (from, to) = if lane.port == PortId(0) {
+                (a, b)
+            } else {
+                (b, a)
+            };
             batch.clear();
-            match from.recv(&mut batch, usize::MAX) {
-                Ok(true) => wait.again(port),
+            match from.recv_lane(lane.lane, &mut batch, usize::MAX) {
+                Ok(true) => wait.again(lane),
                 Ok(false) => {}
                 Err(e) => return Err(io::Error::other(e)),
             }

@@ -6,7 +6,7 @@ use crate::netns::tests::new_netns;
 use dataplane::base::{Instant, PortId};
 use dataplane::frame::Batch;
 use dataplane::port::{RecvError, SendError};
-use dataplane::worker::wait::{SPIN, Wait};
+use dataplane::worker::wait::{Lane, SPIN, Wait};
 use std::io::{IoSlice, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -155,8 +155,8 @@ fn a_namespace_that_ends_takes_only_its_port() {
         let (mut a, mut b) = (make(&doomed), make(&stays));
         let (mut wait, _waker) = Wait::new(Duration::ZERO).unwrap();
         let (pa, pb) = (PortId(0), PortId(1));
-        wait.add(pa, a.queues[0].poll_fd().unwrap()).unwrap();
-        wait.add(pb, b.queues[0].poll_fd().unwrap()).unwrap();
+        wait.add_queue(pa, &*a.queues[0]).unwrap();
+        wait.add_queue(pb, &*b.queues[0]).unwrap();
         // The last hold on it; the kernel ends it a moment later, in the background.
         drop(doomed);
         let mut batch = Batch::new(64);
@@ -165,12 +165,12 @@ fn a_namespace_that_ends_takes_only_its_port() {
             assert!(started.elapsed() < Duration::from_secs(10), "{offload}");
             let later = Instant::from_millis(100);
             wait.turn(Instant::ZERO, Some(later)).unwrap();
-            let ready: Vec<PortId> = std::iter::from_fn(|| wait.next_ready()).collect();
-            if !ready.contains(&pa) {
-                continue;
-            }
-            batch.clear();
-            if let Err(e) = a.queues[0].recv(&mut batch, usize::MAX) {
+            let ready: Vec<Lane> = std::iter::from_fn(|| wait.next_ready()).collect();
+            let read = ready.iter().filter(|l| l.port == pa).map(|l| {
+                batch.clear();
+                a.queues[0].recv_lane(l.lane, &mut batch, usize::MAX)
+            });
+            if let Err(e) = read.collect::<Result<Vec<bool>, _>>() {
                 break e;
             }
         };
@@ -181,8 +181,8 @@ fn a_namespace_that_ends_takes_only_its_port() {
         };
         assert!(matches!(send(&mut a.queues[0]), Err(SendError::Gone)));
         send(&mut b.queues[0]).unwrap();
-        wait.remove(pa, a.queues[0].poll_fd().unwrap());
-        wait.remove(pb, b.queues[0].poll_fd().unwrap());
+        wait.remove_queue(pa, &*a.queues[0]);
+        wait.remove_queue(pb, &*b.queues[0]);
     }
     drop(ns);
 }
@@ -213,9 +213,7 @@ fn configuration_stops_at_the_first_refusal() {
 fn patch(mut queues: [Box<dyn PortQueue>; 2], stop: &AtomicBool, supers: &AtomicU64) {
     let (mut wait, _waker) = Wait::new(SPIN).unwrap();
     for (n, q) in queues.iter().enumerate() {
-        if let Some(fd) = q.poll_fd() {
-            wait.add(PortId(n as u16), fd).unwrap();
-        }
+        wait.add_queue(PortId(n as u16), &**q).unwrap();
     }
     let start = std::time::Instant::now();
     let now = || Instant(start.elapsed().as_nanos() as u64);
@@ -223,11 +221,14 @@ fn patch(mut queues: [Box<dyn PortQueue>; 2], stop: &AtomicBool, supers: &Atomic
     while !stop.load(Ordering::Relaxed) {
         wait.turn(now(), Some(now() + Duration::from_millis(20)))
             .unwrap();
-        while let Some(port) = wait.next_ready() {
-            let from = port.index();
+        while let Some(lane) = wait.next_ready() {
+            let from = lane.port.index();
             batch.clear();
-            if queues[from].recv(&mut batch, 256 << 10).unwrap() {
-                wait.again(port);
+            if queues[from]
+                .recv_lane(lane.lane, &mut batch, 256 << 10)
+                .unwrap()
+            {
+                wait.again(lane);
             }
             for f in batch.frames() {
                 if f.hdr.is_super() {

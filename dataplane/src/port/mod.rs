@@ -94,6 +94,27 @@ pub trait PortQueue: Send {
     /// nothing is left. `Ok(true)` says that more may be waiting.
     fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError>;
 
+    /// How many queues it reads that are served in turn, at least one: flows are spread over them,
+    /// so that a small exchange doesn't wait behind what a bulk stream has queued.
+    fn lanes(&self) -> u8 {
+        1
+    }
+
+    /// [`PortQueue::recv`] from one of them.
+    fn recv_lane(
+        &mut self,
+        _lane: u8,
+        batch: &mut Batch,
+        budget: usize,
+    ) -> Result<bool, RecvError> {
+        self.recv(batch, budget)
+    }
+
+    /// [`PortQueue::poll_fd`] of one of them.
+    fn lane_fd(&self, _lane: u8) -> Option<RawFd> {
+        self.poll_fd()
+    }
+
     /// Writes one frame (or superframe) whose bytes are `parts` one after the other.
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError>;
 

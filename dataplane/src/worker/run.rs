@@ -2,7 +2,7 @@
 
 use super::busy::{Busy, WhileBusy};
 use super::runtime::Event;
-use super::wait::{SPIN, Wait};
+use super::wait::{Lane, SPIN, Wait};
 use crate::base::{Instant, PortId};
 use crate::frame::Batch;
 use crate::pipeline::{Engine, Tx};
@@ -127,8 +127,8 @@ impl Worker {
     pub fn run(mut self) {
         loop {
             let mut now = (self.clock)();
-            while let Some(port) = self.wait.next_ready() {
-                self.serve(port, now);
+            while let Some(lane) = self.wait.next_ready() {
+                self.serve(lane, now);
                 now = (self.clock)();
             }
             self.engine.tick(now, &mut self.batch, &mut self.queues);
@@ -147,12 +147,13 @@ impl Worker {
         }
     }
 
-    fn serve(&mut self, port: PortId, now: Instant) {
+    fn serve(&mut self, lane: Lane, now: Instant) {
+        let port = lane.port;
         let Some(queue) = self.queues.get(port) else {
             return;
         };
         self.batch.clear();
-        let more = queue.recv(&mut self.batch, BUDGET);
+        let more = queue.recv_lane(lane.lane, &mut self.batch, BUDGET);
         if !self.batch.is_empty() {
             self.busy.frames(now);
             self.engine
@@ -171,19 +172,19 @@ impl Worker {
             let _ = self.events.try_send(Event::PortsShort(proto));
         }
         match more {
-            Ok(true) => self.wait.again(port),
+            Ok(true) => self.wait.again(lane),
             Ok(false) => {}
             Err(RecvError::Gone) => {
                 let _ = self.events.try_send(Event::PortGone(port));
                 self.close(port);
             }
-            Err(RecvError::Io(_)) => self.wait.failed(port, now),
+            Err(RecvError::Io(_)) => self.wait.failed(lane, now),
         }
     }
 
     fn close(&mut self, port: PortId) {
-        if let Some(fd) = self.queues.get(port).and_then(|q| q.poll_fd()) {
-            self.wait.remove(port, fd);
+        if let Some(queue) = self.queues.get(port) {
+            self.wait.remove_queue(port, &**queue);
         }
         self.queues.set(port, None);
     }
@@ -193,9 +194,11 @@ impl Worker {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::AddPort(port, queue, done) => {
-                    let fd = queue.as_ref().and_then(|q| q.poll_fd());
+                    let answer = match &queue {
+                        Some(q) => self.wait.add_queue(port, &**q),
+                        None => Ok(()),
+                    };
                     self.queues.set(port, queue);
-                    let answer = fd.map_or(Ok(()), |fd| self.wait.add(port, fd));
                     let _ = done.send(answer);
                 }
                 Command::RemovePort(port, done) => {

@@ -1,16 +1,20 @@
 //! How a worker waits: mio, after a short spin. The only file of the worker that knows of
 //! descriptors.
 //!
-//! Descriptors are watched by edge (`EPOLLET`): an event puts its port on the ready list, and the
-//! worker keeps it there ([`Wait::again`]) until a read says that nothing is left. An error or a
-//! hang-up is an event too, so the next read finds out. Because an edge comes once, a port whose
+//! Descriptors are watched by edge (`EPOLLET`): an event puts its lane on the ready list, and the
+//! worker keeps it in sight ([`Wait::again`]) until a read says that nothing is left. An error or a
+//! hang-up is an event too, so the next read finds out. Because an edge comes once, a lane whose
 //! reads keep failing can't make the worker run in circles: [`Wait::failed`] sets it aside for a
 //! while.
 //!
+//! A lane that had more than one read takes is served behind those that just became ready, and one
+//! such lane a round, so that what is new never waits for more than one batch of a bulk stream (the
+//! idea of sparse flows in RFC 8290 §4.1). Among such lanes each has a turn of many rounds.
+//!
 //! ```text
 //! loop {
-//!     while let Some(port) = wait.next_ready() {
-//!         match recv(port) { more => wait.again(port), failed => wait.failed(port, now), .. }
+//!     while let Some(lane) = wait.next_ready() {
+//!         match recv(lane) { more => wait.again(lane), failed => wait.failed(lane, now), .. }
 //!     }
 //!     wait.turn(now, next_timer)?;      // harvest; spin; block
 //!     now = clock();
@@ -20,6 +24,7 @@
 use super::spin::Spin;
 use crate::base::PortId;
 use crate::base::time::Instant;
+use crate::port::PortQueue;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
@@ -38,6 +43,49 @@ const WAKER: Token = Token(usize::MAX);
 /// Events taken in one call; what is beyond comes with the next.
 const EVENTS: usize = 256;
 
+/// Rounds that a lane with a backlog is served before the next one is, beyond the first: some 2 MB
+/// of superframes. Streams that alternate with each of them cost a quarter of their throughput,
+/// since each wakes a receiver of its own.
+const STAY: u32 = 32;
+
+/// One of the queues that a worker reads of a port ([`PortQueue::lanes`]).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Lane {
+    /// The port.
+    pub port: PortId,
+    /// Its number there, below [`MOST`].
+    pub lane: u8,
+}
+
+impl Lane {
+    const fn token(self) -> usize {
+        self.port.0 as usize | (self.lane as usize) << 16
+    }
+
+    const fn of(token: usize) -> Lane {
+        Lane {
+            port: PortId(token as u16),
+            lane: (token >> 16) as u8,
+        }
+    }
+}
+
+/// The lanes of a queue that can be waited for, and their descriptors.
+fn lanes(port: PortId, queue: &dyn PortQueue) -> impl Iterator<Item = (Lane, RawFd)> {
+    (0..queue.lanes().min(MOST))
+        .filter_map(move |lane| Some((Lane { port, lane }, queue.lane_fd(lane)?)))
+}
+
+/// Most lanes of a port.
+pub const MOST: u8 = 8;
+
+/// The port's only lane.
+impl From<PortId> for Lane {
+    fn from(port: PortId) -> Lane {
+        Lane { port, lane: 0 }
+    }
+}
+
 /// What the wait found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Turn {
@@ -51,11 +99,19 @@ pub struct Turn {
 pub struct Wait {
     poll: Poll,
     events: Events,
-    ready: VecDeque<PortId>,
-    is_ready: Box<[bool]>,
-    /// Ports of the ready list that belong to the current round.
+    ready: VecDeque<Lane>,
+    /// Bits of lanes that are on one of the two lists, by port.
+    is_ready: Box<[u8]>,
+    /// Lanes of the ready list that belong to the current round.
     round: usize,
-    aside: Vec<(PortId, Instant)>,
+    aside: Vec<(Lane, Instant)>,
+    /// Lanes whose last read left something behind.
+    backlog: VecDeque<Lane>,
+    /// Whether the round has yet to serve one of those.
+    one: bool,
+    /// The lane of those that is served, and how many more rounds it is.
+    current: Option<Lane>,
+    left: u32,
     spin: Spin,
 }
 
@@ -69,83 +125,127 @@ impl Wait {
             poll,
             events: Events::with_capacity(EVENTS),
             ready: VecDeque::with_capacity(EVENTS),
-            is_ready: vec![false; PortId::MAX_PORTS].into_boxed_slice(),
+            is_ready: vec![0; PortId::MAX_PORTS].into_boxed_slice(),
             round: 0,
             aside: Vec::new(),
+            backlog: VecDeque::new(),
+            one: false,
+            current: None,
+            left: 0,
             spin: Spin::new(spin),
         };
         Ok((wait, waker))
     }
 
-    /// Watches `fd`, which must stay open until [`Wait::remove`]. The port is ready at once, for
+    /// Watches all lanes of a port's queue, which must live until [`Wait::remove_queue`].
+    pub fn add_queue(&mut self, port: PortId, queue: &dyn PortQueue) -> io::Result<()> {
+        lanes(port, queue).try_for_each(|(lane, fd)| self.add(lane, fd))
+    }
+
+    /// Forgets a port's queue. To be called before it is closed.
+    pub fn remove_queue(&mut self, port: PortId, queue: &dyn PortQueue) {
+        lanes(port, queue).for_each(|(lane, fd)| self.remove(lane, fd));
+    }
+
+    /// Watches `fd`, which must stay open until [`Wait::remove`]. The lane is ready at once, for
     /// what came in before.
-    pub fn add(&mut self, port: PortId, fd: RawFd) -> io::Result<()> {
-        let token = Token(port.index());
+    pub fn add(&mut self, lane: impl Into<Lane>, fd: RawFd) -> io::Result<()> {
+        let lane = lane.into();
+        let token = Token(lane.token());
         let mut source = SourceFd(&fd);
         self.poll
             .registry()
             .register(&mut source, token, Interest::READABLE)?;
-        self.mark(port);
+        self.mark(lane);
         Ok(())
     }
 
-    /// Forgets a port. To be called before `fd` is closed.
-    pub fn remove(&mut self, port: PortId, fd: RawFd) {
+    /// Forgets a lane. To be called before `fd` is closed.
+    pub fn remove(&mut self, lane: impl Into<Lane>, fd: RawFd) {
+        let lane = lane.into();
         // Fails only for a descriptor that was never added, which is the wanted state.
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
-        self.aside.retain(|&(p, _)| p != port);
-        if let Some(at) = self.ready.iter().position(|&p| p == port) {
+        self.aside.retain(|&(l, _)| l != lane);
+        self.backlog.retain(|&l| l != lane);
+        if let Some(at) = self.ready.iter().position(|&l| l == lane) {
             self.ready.remove(at);
             if at < self.round {
                 self.round -= 1;
             }
         }
-        if let Some(flag) = self.is_ready.get_mut(port.index()) {
-            *flag = false;
+        if let Some(bits) = self.is_ready.get_mut(lane.port.index()) {
+            *bits &= !(1 << lane.lane);
         }
     }
 
-    /// Puts a port on the ready list.
-    pub fn mark(&mut self, port: PortId) {
-        if let Some(flag) = self.is_ready.get_mut(port.index())
-            && !*flag
-        {
-            *flag = true;
-            self.ready.push_back(port);
+    /// Puts a lane on the ready list.
+    pub fn mark(&mut self, lane: impl Into<Lane>) {
+        let lane = lane.into();
+        if self.is_new(lane) {
+            self.ready.push_back(lane);
         }
     }
 
-    /// The next ready port of this round; `None` ends the round. The port leaves the list: say
+    /// Whether the lane is on neither list, to be put on one.
+    fn is_new(&mut self, lane: Lane) -> bool {
+        let Some(bits) = self.is_ready.get_mut(lane.port.index()) else {
+            return false;
+        };
+        let before = *bits;
+        *bits |= 1 << lane.lane;
+        *bits != before
+    }
+
+    /// The next ready lane of this round; `None` ends the round. It leaves the list: say
     /// [`Wait::again`] if its read left something behind.
-    pub fn next_ready(&mut self) -> Option<PortId> {
-        if self.round == 0 {
+    pub fn next_ready(&mut self) -> Option<Lane> {
+        let lane = if self.round > 0 {
+            self.round -= 1;
+            self.ready.pop_front()?
+        } else if std::mem::take(&mut self.one) {
+            let lane = self.backlog.pop_front()?;
+            if self.current != Some(lane) {
+                self.current = Some(lane);
+                self.left = STAY;
+            }
+            lane
+        } else {
             return None;
+        };
+        if let Some(bits) = self.is_ready.get_mut(lane.port.index()) {
+            *bits &= !(1 << lane.lane);
         }
-        self.round -= 1;
-        let port = self.ready.pop_front()?;
-        if let Some(flag) = self.is_ready.get_mut(port.index()) {
-            *flag = false;
+        Some(lane)
+    }
+
+    /// The lane may have more. In its turn it is served again, until others get theirs.
+    pub fn again(&mut self, lane: impl Into<Lane>) {
+        let lane = lane.into();
+        if !self.is_new(lane) {
+            return;
         }
-        Some(port)
+        if self.current == Some(lane) && self.left > 0 {
+            self.left -= 1;
+            self.backlog.push_front(lane);
+        } else {
+            self.current = None;
+            self.backlog.push_back(lane);
+        }
     }
 
-    /// The port may have more: it takes its place at the end of the next round.
-    pub fn again(&mut self, port: PortId) {
-        self.mark(port);
+    /// Reading failed for a reason that may pass: the lane is ready again in [`SET_ASIDE`].
+    pub fn failed(&mut self, lane: impl Into<Lane>, now: Instant) {
+        let lane = lane.into();
+        self.aside.retain(|&(l, _)| l != lane);
+        self.aside.push((lane, now + SET_ASIDE));
     }
 
-    /// Reading failed for a reason that may pass: the port is ready again in [`SET_ASIDE`].
-    pub fn failed(&mut self, port: PortId, now: Instant) {
-        self.aside.retain(|&(p, _)| p != port);
-        self.aside.push((port, now + SET_ASIDE));
-    }
-
-    /// Ends a round and begins the next. Ports that became ready since join the list. If there
+    /// Ends a round and begins the next. Lanes that became ready since join the list. If there
     /// are none at all the call returns to be called again while the spin lasts, then blocks:
     /// until an event, the waker, or `next_timer`.
     pub fn turn(&mut self, now: Instant, next_timer: Option<Instant>) -> io::Result<Turn> {
         self.take_back(now);
-        let block = self.ready.is_empty() && !self.spin.go_on(now);
+        let block = self.ready.is_empty() && self.backlog.is_empty() && !self.spin.go_on(now);
         let timeout = match block {
             false => Some(Duration::ZERO),
             true => self.until(now, next_timer),
@@ -161,22 +261,23 @@ impl Wait {
         for e in &events {
             match e.token() {
                 WAKER => woken = true,
-                Token(port) => self.mark(PortId(u16::try_from(port).unwrap_or(u16::MAX))),
+                Token(token) => self.mark(Lane::of(token)),
             }
         }
         self.events = events;
         self.round = self.ready.len();
-        if self.round > 0 {
+        self.one = !self.backlog.is_empty();
+        if self.round > 0 || self.one {
             self.spin.worked();
         }
         Ok(Turn { woken, slept })
     }
 
-    /// Ports that were set aside and may be tried again.
+    /// Lanes that were set aside and may be tried again.
     fn take_back(&mut self, now: Instant) {
         while let Some(at) = self.aside.iter().position(|&(_, when)| when <= now) {
-            let (port, _) = self.aside.swap_remove(at);
-            self.mark(port);
+            let (lane, _) = self.aside.swap_remove(at);
+            self.mark(lane);
         }
     }
 

@@ -16,8 +16,11 @@ fn pair() -> (UnixStream, UnixStream) {
     (a, b)
 }
 
+/// The ports that a round serves.
 fn round(w: &mut Wait) -> Vec<PortId> {
-    std::iter::from_fn(|| w.next_ready()).collect()
+    std::iter::from_fn(|| w.next_ready())
+        .map(|lane| lane.port)
+        .collect()
 }
 
 #[test]
@@ -51,11 +54,60 @@ fn a_round_ends_even_if_a_port_always_has_more() {
     w.mark(B);
     w.turn(at(0), None).unwrap();
     let mut seen = Vec::new();
-    while let Some(p) = w.next_ready() {
-        seen.push(p);
-        w.again(p);
+    while let Some(lane) = w.next_ready() {
+        seen.push(lane.port);
+        w.again(lane);
     }
     assert_eq!(seen, [A, B]);
+}
+
+/// What is new comes first, and one lane with a backlog a round; each of those has its turn.
+#[test]
+fn sparse_lanes_do_not_wait_for_bulk() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    let bulk = [0, 1].map(|lane| Lane { port: A, lane });
+    let sparse = Lane { port: A, lane: 7 };
+    w.mark(bulk[0]);
+    w.mark(bulk[1]);
+    let mut next = |fresh: bool| {
+        if fresh {
+            w.mark(sparse);
+        }
+        w.turn(at(0), None).unwrap();
+        let seen: Vec<Lane> = std::iter::from_fn(|| w.next_ready()).collect();
+        for lane in seen.iter().filter(|l| bulk.contains(l)) {
+            w.again(*lane);
+        }
+        seen
+    };
+    assert_eq!(next(false), bulk);
+    let mut turns = [0, 0];
+    for n in 0..10 * (STAY + 1) {
+        let seen = next(n % 3 == 0);
+        let (first, rest) = seen.split_first().unwrap();
+        let lane = match n % 3 {
+            0 => {
+                assert_eq!((*first, rest.len()), (sparse, 1));
+                rest[0]
+            }
+            _ => {
+                assert!(rest.is_empty());
+                *first
+            }
+        };
+        turns[usize::from(lane.lane)] += 1;
+    }
+    assert_eq!(turns, [5 * (STAY + 1); 2]);
+    // A lane that is gone leaves the backlog too.
+    w.remove(bulk[0], -1);
+    w.remove(bulk[1], -1);
+    w.mark(sparse);
+    assert_eq!(round(&mut w), []);
+    w.turn(at(0), None).unwrap();
+    assert_eq!(
+        std::iter::from_fn(|| w.next_ready()).collect::<Vec<_>>(),
+        [sparse]
+    );
 }
 
 #[test]
@@ -86,7 +138,7 @@ fn removal_inside_a_round_skips_only_that_port() {
         w.mark(PortId(n));
     }
     w.turn(at(0), None).unwrap();
-    assert_eq!(w.next_ready(), Some(PortId(0)));
+    assert_eq!(w.next_ready(), Some(PortId(0).into()));
     w.again(PortId(0));
     w.remove(PortId(2), -1);
     assert_eq!(round(&mut w), [PortId(1), PortId(3)]);

@@ -4,7 +4,10 @@
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// `_IOR('T', 224, int)` in linux/if_tun.h, which the crate `libc` doesn't have.
+const TUNSETSTEERINGEBPF: libc::Ioctl = libc::_IOR::<libc::c_int>(b'T' as u32, 224);
 
 /// Longest interface name: `IFNAMSIZ` without the closing zero.
 pub const NAME_MAX: usize = libc::IFNAMSIZ - 1;
@@ -129,6 +132,17 @@ pub(super) fn set_offload(fd: &OwnedFd, mask: libc::c_uint) -> io::Result<()> {
             libc::c_ulong::from(mask),
         )
     };
+    if r < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// `TUNSETSTEERINGEBPF`: the loaded program whose result is the queue of each frame. The kernel
+/// keeps a reference of its own.
+pub(super) fn set_steering(fd: &OwnedFd, program: RawFd) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the whole call, and TUNSETSTEERINGEBPF reads one int.
+    let r = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const program) };
     if r < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -7,18 +7,18 @@
 //! then hears nothing by that interface. Needs CAP_BPF and CAP_NET_ADMIN in the initial user
 //! namespace.
 
+use super::bpf::{Attributes, Insn, bpf, insn, load, made};
 use super::filter;
 use crate::base::Proto;
 use crate::port::filter::nothing;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 // linux/bpf.h
 const MAP_CREATE: libc::c_int = 0;
 const MAP_UPDATE: libc::c_int = 2;
-const PROG_LOAD: libc::c_int = 5;
 const LINK_CREATE: libc::c_int = 28;
 const ARRAY: u32 = 2;
 const SOCKMAP: u32 = 15;
@@ -36,56 +36,6 @@ const INGRESS: i16 = 64;
 /// Words of 64 ports for one protocol.
 const WORDS: u32 = 1_024;
 
-/// The part of `union bpf_attr` that the calls here use.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Attributes([u64; 16]);
-
-impl Attributes {
-    /// From 32-bit fields at their byte offsets, the pointers at theirs, the rest zero.
-    fn new(small: &[(usize, u32)], large: &[(usize, u64)]) -> Attributes {
-        let mut bytes = [0u8; 128];
-        let mut put = |at: usize, value: &[u8]| {
-            if let Some(to) = bytes.get_mut(at..at + value.len()) {
-                to.copy_from_slice(value);
-            }
-        };
-        small.iter().for_each(|(at, v)| put(*at, &v.to_ne_bytes()));
-        large.iter().for_each(|(at, v)| put(*at, &v.to_ne_bytes()));
-        let mut words = [0; 16];
-        for (word, eight) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
-            *word = u64::from_ne_bytes(*eight);
-        }
-        Attributes(words)
-    }
-}
-
-/// `bpf(2)`. The caller keeps alive what the pointers in `attributes` lead to.
-fn bpf(command: libc::c_int, attributes: &Attributes) -> io::Result<libc::c_long> {
-    // SAFETY: the kernel reads `attributes`, which is as long as is said, and through its pointers
-    // what the callers here keep alive until this returns; it writes nothing for these commands.
-    let r = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<Attributes>(),
-        )
-    };
-    match r {
-        0.. => Ok(r),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// A `bpf(2)` whose result is a new descriptor.
-fn made(command: libc::c_int, attributes: &Attributes) -> io::Result<OwnedFd> {
-    let fd = bpf(command, attributes)?;
-    let fd = libc::c_int::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: a descriptor that the call has just opened and that nobody else knows of.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 fn map(kind: u32, value: u32, entries: u32) -> io::Result<OwnedFd> {
     let small = [(0, kind), (4, 4), (8, value), (12, entries)];
     made(MAP_CREATE, &Attributes::new(&small, &[]))
@@ -100,33 +50,9 @@ fn update(map: &OwnedFd, key: u32, value: u64) -> io::Result<()> {
     bpf(MAP_UPDATE, &Attributes::new(&small, &pointers)).map(drop)
 }
 
-/// One instruction (`struct bpf_insn`).
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Insn {
-    code: u8,
-    /// Source register in the high, destination in the low half (little-endian machines).
-    registers: u8,
-    offset: i16,
-    immediate: i32,
-}
-
-const fn insn(code: u8, dst: u8, src: u8, offset: i16, immediate: i32) -> Insn {
-    let registers = match cfg!(target_endian = "little") {
-        true => src << 4 | dst,
-        false => dst << 4 | src,
-    };
-    Insn {
-        code,
-        registers,
-        offset,
-        immediate,
-    }
-}
-
 /// The program for the interface `index`.
 fn program(index: i32, ports: &OwnedFd, sockets: &OwnedFd) -> Vec<Insn> {
-    let load = |dst, offset| insn(0x61, dst, 6, offset, 0);
+    let field = |dst, offset| insn(0x61, dst, 6, offset, 0);
     let copy = |dst, src| insn(0xbf, dst, src, 0, 0);
     let set = |dst, v| insn(0xb7, dst, 0, 0, v);
     let call = |helper| insn(0x85, 0, 0, 0, helper);
@@ -138,17 +64,17 @@ fn program(index: i32, ports: &OwnedFd, sockets: &OwnedFd) -> Vec<Insn> {
     let key = [copy(2, 10), insn(0x07, 2, 0, 0, -4)];
     let mut p = vec![
         copy(6, 1),
-        load(2, INGRESS),
+        field(2, INGRESS),
         unless_equal(2, index, 0),
-        load(2, FAMILY),
+        field(2, FAMILY),
         unless_equal(2, libc::AF_INET, 0),
         // Which half of the table, and which socket.
         set(7, 0),
-        load(2, PROTOCOL),
+        field(2, PROTOCOL),
         if_equal(2, libc::IPPROTO_TCP, 2),
         set(7, 1),
         unless_equal(2, libc::IPPROTO_UDP, 0),
-        load(8, LOCAL_PORT),
+        field(8, LOCAL_PORT),
         copy(2, 8),
         shift_right(2, 6),
         copy(3, 7),
@@ -221,13 +147,7 @@ impl Quiet {
             update(&deaf, key, fd.as_raw_fd().cast_unsigned().into())?;
         }
         let program = program(index, &ports, &deaf);
-        let pointers = [
-            (8, program.as_ptr().expose_provenance() as u64),
-            (16, c"Apache-2.0".as_ptr().expose_provenance() as u64),
-        ];
-        let count = u32::try_from(program.len()).map_err(io::Error::other)?;
-        let small = [(0, SK_LOOKUP_PROGRAM), (4, count), (68, SK_LOOKUP_ATTACH)];
-        let loaded = made(PROG_LOAD, &Attributes::new(&small, &pointers))?;
+        let loaded = load(SK_LOOKUP_PROGRAM, SK_LOOKUP_ATTACH, &program)?;
         let number = |fd: libc::c_int| fd.cast_unsigned();
         let small = [
             (0, number(loaded.as_raw_fd())),

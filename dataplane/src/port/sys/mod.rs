@@ -1,10 +1,12 @@
 //! The device back ends: with `base::mem` the only unsafe code.
 #![allow(unsafe_code)]
 
+mod bpf;
 pub mod filter;
 mod ioctl;
 pub mod lookup;
 pub mod packet;
+mod steer;
 pub mod tap;
 pub mod tap_plain;
 #[cfg(test)]

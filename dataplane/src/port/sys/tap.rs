@@ -1,4 +1,5 @@
-//! A TAP with offloads and one queue per worker: the default back end.
+//! A TAP with offloads: the default back end. Each of several workers has one queue of it, a
+//! single worker has several ([`LANES`]).
 //!
 //! Facts that the code rests on (drivers/net/tun.c; each tried on Linux 6.18, `tests.rs`):
 //! - An interface that is *down* reads as empty (EAGAIN) and refuses writes with EIO. One that is
@@ -13,6 +14,7 @@
 //!   up to 64 KiB); with the length of the headers it uses pages.
 
 use super::ioctl::{self, TapError};
+use super::steer::steer;
 use crate::frame::{Batch, VnetHdr};
 use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
@@ -81,6 +83,10 @@ fn caps_of(mask: libc::c_uint) -> Caps {
     }
 }
 
+/// Queues that a single worker reads of each TAP: one flow waits behind another's bulk in one of
+/// seven cases (`steer.rs`).
+pub const LANES: u8 = 8;
+
 /// A TAP interface and all its queues. It lives as long as one of them does.
 #[derive(Debug)]
 pub struct TapDevice {
@@ -106,35 +112,75 @@ impl TapDevice {
 /// `queues` queues (at least one). `%d` in the name becomes the first free number. What the
 /// kernel refuses of `offload` is left out; [`TapDevice::caps`] says what is in force.
 pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, TapError> {
-    ioctl::check_name(name)?;
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
-    let first = ioctl::open()?;
-    let name =
-        ioctl::set_iff(&first, name, flags | libc::IFF_TUN_EXCL).map_err(|e| iff_error(name, e))?;
-    ioctl::set_vnet_hdr_len(&first, VnetHdr::LEN as libc::c_int)
-        .map_err(|e| TapError::Other("TUNSETVNETHDRSZ", e))?;
-    let caps = negotiate(&first, offload)?;
-    let mut all = vec![TapQueue { fd: first, caps }];
-    while all.len() < queues {
-        let fd = ioctl::open()?;
-        ioctl::set_iff(&fd, &name, flags).map_err(|e| match e.raw_os_error() {
-            Some(libc::E2BIG) => TapError::TooManyQueues(all.len() + 1),
-            _ => iff_error(&name, e),
-        })?;
-        all.push(TapQueue { fd, caps });
+    let (first, name, caps) = make(name, offload)?;
+    let mut fds = vec![first];
+    while fds.len() < queues {
+        fds.push(further(&name, fds.len())?);
+    }
+    let queues = fds.into_iter().map(|fd| TapQueue {
+        lanes: vec![fd],
+        caps,
+    });
+    Ok(TapDevice {
+        name,
+        queues: queues.collect(),
+        caps,
+    })
+}
+
+/// The same for one worker, with [`LANES`] queues over which flows are spread; with one where the
+/// kernel lets nobody say which flow goes where (it needs CAP_BPF).
+pub fn create_lanes(name: &str, offload: Offload) -> Result<TapDevice, TapError> {
+    let (first, name, caps) = make(name, offload)?;
+    let mut lanes = vec![first];
+    if steer(&lanes[0], LANES).is_ok() {
+        while lanes.len() < LANES.into() {
+            lanes.push(further(&name, lanes.len())?);
+        }
     }
     Ok(TapDevice {
         name,
-        queues: all,
+        queues: vec![TapQueue { lanes, caps }],
         caps,
     })
+}
+
+/// Flags of every queue.
+const FLAGS: libc::c_int =
+    libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_MULTI_QUEUE;
+
+/// The interface with its first queue, its name, and the offloads in force.
+fn make(name: &str, offload: Offload) -> Result<(OwnedFd, String, Caps), TapError> {
+    ioctl::check_name(name)?;
+    let first = ioctl::open()?;
+    let name =
+        ioctl::set_iff(&first, name, FLAGS | libc::IFF_TUN_EXCL).map_err(|e| iff_error(name, e))?;
+    ioctl::set_vnet_hdr_len(&first, VnetHdr::LEN as libc::c_int)
+        .map_err(|e| TapError::Other("TUNSETVNETHDRSZ", e))?;
+    let caps = negotiate(&first, offload)?;
+    Ok((first, name, caps))
+}
+
+/// Another queue of an interface that has `so_many`.
+fn further(name: &str, so_many: usize) -> Result<OwnedFd, TapError> {
+    let fd = ioctl::open()?;
+    ioctl::set_iff(&fd, name, FLAGS).map_err(|e| match e.raw_os_error() {
+        Some(libc::E2BIG) => TapError::TooManyQueues(so_many + 1),
+        _ => iff_error(name, e),
+    })?;
+    Ok(fd)
 }
 
 /// Queues of a TAP that another process made as [`create`] does, and handed over.
 pub fn adopt(queues: Vec<OwnedFd>, caps: Caps) -> Vec<Box<dyn PortQueue>> {
     queues
         .into_iter()
-        .map(|fd| Box::new(TapQueue { fd, caps }) as Box<dyn PortQueue>)
+        .map(|fd| {
+            Box::new(TapQueue {
+                lanes: vec![fd],
+                caps,
+            }) as Box<dyn PortQueue>
+        })
         .collect()
 }
 
@@ -164,17 +210,24 @@ pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
     }
 }
 
-/// One queue of a TAP.
+/// One worker's end of a TAP.
 #[derive(Debug)]
 pub struct TapQueue {
-    fd: OwnedFd,
+    /// At least one. Frames are written by the first.
+    lanes: Vec<OwnedFd>,
     caps: Caps,
+}
+
+impl TapQueue {
+    fn first(&self) -> &OwnedFd {
+        &self.lanes[0]
+    }
 }
 
 /// For those who move frames without a batch: each read and write is one, `virtio_net_hdr` first.
 impl AsFd for TapQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.first().as_fd()
     }
 }
 
@@ -191,14 +244,29 @@ impl PortQueue for TapQueue {
         self.caps
     }
 
+    fn lanes(&self) -> u8 {
+        u8::try_from(self.lanes.len()).unwrap_or(LANES)
+    }
+
+    fn lane_fd(&self, lane: u8) -> Option<RawFd> {
+        self.lanes.get(usize::from(lane)).map(AsRawFd::as_raw_fd)
+    }
+
     fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+        self.recv_lane(0, batch, budget)
+    }
+
+    fn recv_lane(&mut self, lane: u8, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+        let Some(fd) = self.lanes.get(usize::from(lane)) else {
+            return Ok(false);
+        };
         let before = batch.len();
         while batch.bytes() <= budget {
             let Some(frame) = batch.next_slot() else {
                 return Ok(true);
             };
             let room = frame.rx_room(VnetHdr::LEN);
-            match rustix::io::read(&self.fd, &mut *room) {
+            match rustix::io::read(fd, &mut *room) {
                 Ok(n) => {
                     let hdr = VnetHdr::decode(room.get(..n).unwrap_or(&[]))
                         .unwrap_or(VnetHdr::IMPOSSIBLE);
@@ -223,11 +291,11 @@ impl PortQueue for TapQueue {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        write_with(&self.fd, hdr, parts, send_error)
+        write_with(self.first(), hdr, parts, send_error)
     }
 
     fn poll_fd(&self) -> Option<RawFd> {
-        Some(self.fd.as_raw_fd())
+        self.lane_fd(0)
     }
 }
 

@@ -346,3 +346,65 @@ fn a_packet_socket_shares_an_interface_and_counts_what_it_missed() {
         ));
     });
 }
+
+/// A frame of a connected socket waits in one of the lanes behind the first, by its flow; what has
+/// no hash in the first.
+#[test]
+fn flows_are_spread_over_lanes() {
+    in_new_netns(|| {
+        let mut t = tap::create_lanes("t0", Offload::NONE).unwrap();
+        assert_eq!(t.queues.len(), 1, "one worker's");
+        let q = &mut t.queues[0];
+        if q.lanes() == 1 {
+            assert!(std::env::var_os("CI").is_none(), "CI needs CAP_BPF");
+            eprintln!("SKIPPED: the kernel lets nobody choose queues without CAP_BPF");
+            return;
+        }
+        assert_eq!(q.lanes(), tap::LANES);
+        let fds: std::collections::HashSet<_> = (0..q.lanes()).map(|n| q.lane_fd(n)).collect();
+        assert_eq!(fds.len(), 8);
+        assert!(!fds.contains(&None) && q.lane_fd(8).is_none());
+        set_up("t0", true);
+        let socket = |connected: bool| {
+            let s = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+            s.set_broadcast(true).unwrap();
+            bind_to_device(&s, "t0");
+            if connected {
+                s.connect("255.255.255.255:9").unwrap();
+            }
+            s
+        };
+        let flows: Vec<_> = (0..64).map(|_| socket(true)).collect();
+        let loose = socket(false);
+        for n in 0..3 {
+            for s in &flows {
+                s.send(&[n; 1]).unwrap();
+            }
+            loose.send_to(&[n; 1], "255.255.255.255:9").unwrap();
+        }
+        // Source port, and the datagram's only byte, of all that waits in a lane.
+        let mut ours = |lane| {
+            let mut b = Batch::new(256);
+            assert!(!q.recv_lane(lane, &mut b, usize::MAX).unwrap());
+            let frames = b.frames().iter().map(|f| f.bytes().to_vec());
+            frames
+                .filter(|f| f.get(12..14) == Some(&[8, 0]) && f.get(23) == Some(&17))
+                .map(|f| (u16::from_be_bytes([f[34], f[35]]), f[42]))
+                .collect::<Vec<_>>()
+        };
+        let port = loose.local_addr().unwrap().port();
+        assert_eq!(ours(0), [(port, 0), (port, 1), (port, 2)]);
+        let lanes: Vec<_> = (1..8).map(ours).filter(|seen| !seen.is_empty()).collect();
+        assert!(lanes.len() > 3, "64 flows in {} lanes", lanes.len());
+        let mut seen = std::collections::HashMap::<u16, Vec<u8>>::new();
+        for lane in &lanes {
+            let before = seen.clone();
+            for &(port, n) in lane {
+                assert!(!before.contains_key(&port), "a flow in two lanes");
+                seen.entry(port).or_default().push(n);
+            }
+        }
+        assert_eq!(seen.len(), 64);
+        assert!(seen.values().all(|n| n == &[0, 1, 2]), "in order");
+    });
+}
