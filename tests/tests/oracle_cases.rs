@@ -116,6 +116,7 @@ fn cases() -> Vec<(String, Sequence)> {
         case("checksum-not-judged", &[], &[flow(Other(4), 0, false, Out(false), (40000, 53))], vec![Say(0, true, Said::plain(Ack, 30), PLAIN), Again(How::Damaged(9, 128, 1))]),
         case("tcp-syn-in-fragments", &[], &[flow(Tcp, 3, false, Slot(2), (1023, 9000))], vec![Say(0, false, Said::plain(Syn, 1400), Form { df: false, fragments: Some((3, 0)), ..PLAIN }), Say(0, true, Said::plain(RstAck, 0), PLAIN)]),
         case("tcp-grace", &[], &[flow(Tcp, 0, false, Out(false), (1023, 9000))], vec![Say(0, true, said(Syn, (0, 0), 0, 60000, 1), PLAIN), Say(0, false, said(SynAck, (0, 0), 0, 60000, 8), PLAIN), Say(0, false, said(Ack, (0, -70_000), 1, 60000, 0), PLAIN), Say(0, true, said(Ack, (-200_000, 0), 0, 60000, 0), PLAIN)]),
+        case("bad-options-silent", &[3], &[flow(Tcp, 1, false, Slot(3), (40000, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Ack, 1), PLAIN), Say(0, false, said(Syn, (0, 0), 0, 1, 0), Form { df: false, options: 5, ..PLAIN }), Say(0, true, Said::plain(Syn, 0), PLAIN)]),
         case("another-port-chosen", &[], &[flow(Udp, 3, false, Slot(1), (40000, 9000)), flow(Udp, 3, false, Slot(3), (41234, 53))], vec![Say(0, false, Said::plain(Ack, 0), PLAIN), Say(1, false, Said::plain(Ack, 0), PLAIN)]),
     ]
 }
