@@ -255,6 +255,9 @@ fn rst(r: &Record, state: State, dir: Dir, t: &Tcp) -> Verdict {
     let close = || change(r, state, |_| Some(State::Close));
     let refuses_new_syn = acks && has(other, bits::SYN_AGAIN) && t.ack == window::syn_of(other);
     match state {
+        // Behind its SYN its sender gives up, and the other side may then open with this tuple. Any
+        // other may answer an ACK about an older connection (RFC 9293 section 3.5.1).
+        State::SynSent if dir == Dir::Orig && place == RstPlace::Exact => close(),
         State::SynSent if dir == Dir::Orig => Verdict::Pass,
         State::SynSent if acks && window::acks_syn(other, t.ack) => close(),
         State::SynSent2 | State::SynRecv

@@ -42,8 +42,23 @@ pub fn wrong_checksum(b: &[u8]) -> bool {
         Proto::UDP if l4.get(6..8) == Some(&[0, 0]) => false,
         Proto::TCP | Proto::UDP => naive_sum(&[&pseudo, l4]) != 0xffff,
         Proto::ICMP => naive_sum(&[l4]) != 0xffff,
+        SCTP => l4
+            .get(8..12)
+            .is_none_or(|sum| *sum != crc32c(&[&l4[..8], &[0; 4], &l4[12..]])),
         _ => false,
     }
+}
+
+const SCTP: Proto = Proto(132);
+
+/// The checksum of SCTP over these parts, as it is written (RFC 9260 section 6.8 and appendix A).
+fn crc32c(parts: &[&[u8]]) -> [u8; 4] {
+    let byte = |sum: u32, b: &u8| {
+        (0..8).fold(sum ^ u32::from(*b), |s, _| {
+            s >> 1 ^ if s & 1 == 0 { 0 } else { 0x82f6_3b78 }
+        })
+    };
+    (!parts.iter().copied().flatten().fold(u32::MAX, byte)).to_le_bytes()
 }
 
 /// Whether something went in whose checksum above IP is wrong and meant to be right.

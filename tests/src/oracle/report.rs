@@ -214,15 +214,16 @@ impl fmt::Display for Report {
         let seconds = self.took.as_secs_f64();
         writeln!(
             f,
-            "seed {}: {} sequences, {} frames in, {} out of the kernel, {:.1} s ({:.0} sequences/s)",
+            "seed {}: {} sequences, {} unexplained differences; {} frames in, {} out of the kernel, \
+             {:.1} s ({:.0} sequences/s)",
             self.seed,
             self.sequences,
+            self.unexplained.len(),
             self.frames,
             self.out,
             seconds,
             self.sequences as f64 / seconds.max(0.001)
         )?;
-        writeln!(f, "unexplained differences: {}", self.unexplained.len())?;
         writeln!(
             f,
             "steps left out, and what follows compared without: {}",

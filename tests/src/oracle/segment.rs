@@ -1,5 +1,6 @@
 //! A TCP segment as its bytes tell it.
 
+use super::canon::ipv4_header;
 use super::facts::{datagrams, message};
 use super::{Out, Wire};
 use dataplane::base::{Proto, Tuple};
@@ -25,8 +26,8 @@ pub struct Segment {
     pub window: u32,
     /// Its window scale option.
     pub scale: Option<u8>,
-    /// It came in fragments.
-    pub cut: bool,
+    /// It came in fragments: the number behind what the first one holds.
+    pub cut: Option<u32>,
 }
 
 /// The TCP segment of a frame, if it is one.
@@ -66,15 +67,27 @@ pub fn segment(o: &Out) -> Option<Segment> {
                 .filter_map(edge)
                 .reduce(|a, b| later(Some(a), b))
         }),
-        cut: false,
+        cut: None,
     })
 }
 
 /// The segment that goes in.
 pub fn came_in(wires: &[Wire]) -> Option<Segment> {
     let s = segment(datagrams(wires).first()?)?;
-    let cut = wires.len() > 1;
+    let cut = match wires.len() {
+        1 => None,
+        _ => wires.iter().find_map(|w| held(&w.bytes, &s)),
+    };
     Some(Segment { cut, ..s })
+}
+
+/// The number behind what a fragment holds of a segment, if it is the first one.
+fn held(b: &[u8], s: &Segment) -> Option<u32> {
+    let header = ipv4_header(b).filter(|_| b[20] & 0x1f == 0 && b[21] == 0)?;
+    let l4 = b.get(14 + header..14 + usize::from(u16::from_be_bytes([b[16], b[17]])))?;
+    let data = l4.len().checked_sub(usize::from(*l4.get(12)? >> 4) * 4)?;
+    let syn = u32::from(s.flags & SYN != 0);
+    Some(s.seq.wrapping_add(data as u32 + syn))
 }
 
 /// The value of the first option of a kind.

@@ -30,8 +30,10 @@ pub struct Said {
     asked: bool,
     /// It sent a SYN of another number before that.
     again: bool,
-    /// That SYN came in fragments.
-    cut: bool,
+    /// That SYN came in fragments: the number behind what the first one held.
+    cut: Option<u32>,
+    /// The largest window field of what Linux let pass without taking account of it.
+    passing: u32,
 }
 
 /// A segment beside what was said before it.
@@ -50,6 +52,8 @@ pub struct Placed {
     reopened: bool,
     /// With a number of before the end.
     pub late: bool,
+    /// Who opened it sent a RST from elsewhere, before the other was heard.
+    left: bool,
 }
 
 /// A conversation: what its two ends send, as it comes in.
@@ -66,6 +70,8 @@ struct Conversation {
     reopened: bool,
     /// It had a number of before the end.
     late: bool,
+    /// Its initiator, before anything else was heard, sent a RST that is not behind its SYN.
+    left: bool,
 }
 
 /// All conversations of a sequence.
@@ -111,6 +117,7 @@ impl Watch {
                 given_up: false,
                 reopened: false,
                 late: false,
+                left: false,
             });
             (self.0.len() - 1, 0)
         });
@@ -137,6 +144,7 @@ impl Conversation {
             given_up: self.given_up,
             reopened: self.reopened,
             late: self.late,
+            left: self.left,
             ended: self.reset || self.said[0].finished && self.said[1].finished,
         }
     }
@@ -145,6 +153,7 @@ impl Conversation {
         let before = self.place(dir, *s);
         if s.flags & RST != 0 {
             self.reset = true;
+            self.left |= before.alone() && before.own.end != Some(s.seq);
             return;
         }
         if s.flags & SYN == 0 {
@@ -152,6 +161,8 @@ impl Conversation {
             // answer of one who has not opened.
             let outside = before.both_heard() && !before.linux_takes(true);
             if before.own.syn.is_none() || outside {
+                let own = &mut self.said[dir];
+                own.passing = own.passing.max(s.window);
                 return;
             }
         } else if before.own.syn != Some(s.seq.wrapping_add(1)) {
@@ -211,6 +222,7 @@ impl Said {
             asked: s.ack.is_none(),
             again,
             cut: s.cut,
+            passing: 0,
         }
     }
 }
@@ -261,7 +273,8 @@ impl Placed {
         let (Some(end), Some(other_end)) = (own.end, other.end) else {
             return false;
         };
-        let (mine, theirs) = (window(own, other, s.window), window(other, own, 0));
+        let mine = window(own, other, s.window.max(own.passing));
+        let theirs = window(other, own, other.passing);
         let ack = s.ack.unwrap_or(other_end);
         let not_ahead = match other.ack {
             Some(acked) => {
@@ -330,9 +343,9 @@ impl Placed {
         self.own.asked && self.other.asked && self.acknowledges_the_syn()
     }
 
-    /// Whether the other side, which alone was heard, gave up by a RST.
-    pub fn answers_who_gave_up(&self) -> bool {
-        self.ended && self.own.end.is_none() && self.other.end.is_some()
+    /// Whether it belongs to an attempt whose only side then sent a RST from elsewhere.
+    pub const fn of_a_left_attempt(&self) -> bool {
+        self.left
     }
 
     /// Whether it answers a SYN on a conversation that had ended, and is none.
@@ -346,9 +359,13 @@ impl Placed {
         alone && (self.ended || self.reopened)
     }
 
-    /// Whether the SYN that it answers came in fragments.
-    pub const fn answers_a_cut_syn(&self) -> bool {
-        self.other.cut
+    /// Whether it acknowledges data of a SYN that came in fragments, behind what the first one
+    /// held.
+    pub fn acknowledges_a_cut_syn(&self) -> bool {
+        let (Some(ack), Some(held)) = (self.segment.ack, self.other.cut) else {
+            return false;
+        };
+        !at_most(ack, held) && self.other.end.is_some_and(|end| at_most(ack, end))
     }
 
     /// Whether the sender is the only one that was heard.

@@ -45,10 +45,13 @@ pub const IN_PART: &str = "fragments-carried-at-once";
 /// Another one: see there.
 pub const TRACKED_FIRST: &str = "tracked-before-refused";
 
-/// Whether a segment of a conversation came to nothing but the same error on both sides.
+/// Whether a segment of a conversation came to nothing but an error that Linux makes behind its
+/// tracking.
 fn refused_on_its_way(case: &Case<'_>) -> bool {
     let late = |o| matches!(own_error(o), Some((11, 0) | (3, 4)));
-    case.place.is_some() && matches!(case.switch, [o] if late(o))
+    let bad_options = |o| own_error(o) == Some((12, 0));
+    let refused = matches!(case.switch, [o] if late(o));
+    case.place.is_some() && (refused || matches!(case.kernel, [o] if bad_options(o)))
 }
 
 /// All of them, but for [`IN_PART`] and [`TRACKED_FIRST`].

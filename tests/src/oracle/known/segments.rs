@@ -62,17 +62,13 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         name: "tcp-syn-in-fragments",
         why: "The switch carries fragments as they come, and counts what the first one holds. No stack \
-              sends a SYN in fragments; an answer to the data in the others is refused.",
+              sends a SYN in fragments; what acknowledges data in the others is refused.",
         after: After::Ends,
         is: |c| {
-            let for_it = |why| only_kernel_passes(c, why, |_| true);
-            let reasons = [
-                Reason::TcpInvalidState,
-                Reason::TcpOutOfWindow,
-                Reason::TcpRstInexact,
-            ];
-            let refused = reasons.into_iter().any(for_it);
-            refused && lies(c, Placed::answers_a_cut_syn)
+            let refused = only_kernel_passes(c, Reason::TcpInvalidState, opens)
+                || only_kernel_passes(c, Reason::TcpRstInexact, reset)
+                || only_kernel_passes(c, Reason::TcpOutOfWindow, goes_on);
+            refused && lies(c, Placed::acknowledges_a_cut_syn)
         },
     },
     Difference {
@@ -145,10 +141,11 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-attempt-not-reset",
-        why: "A RST of the only side that was heard passes and changes nothing. Linux takes the \
-              attempt for closed, and what still answers it for invalid.",
+        why: "A RST of the only side that was heard, from elsewhere than behind its SYN, passes and \
+              changes nothing: it is about an older connection (RFC 9293 section 3.5.1). Linux forgets \
+              the attempt.",
         after: After::Ends,
-        is: |c| only_switch_passes(c, |_| true) && lies(c, Placed::answers_who_gave_up),
+        is: |c| only_switch_passes(c, |_| true) && lies(c, Placed::of_a_left_attempt),
     },
     Difference {
         name: "tcp-reset-passes",

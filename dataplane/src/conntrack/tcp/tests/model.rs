@@ -323,7 +323,8 @@ impl Model {
         let refuses = has_ack && acked.is_none() && self.acks_syn(me, t.ack);
         let refuses_new = has_ack && self.answers_new_syn(me, t.ack);
         let (close, harmless) = match self.state {
-            State::SynSent => (me == 1 && refuses, me == 0),
+            State::SynSent if me == 0 => (exact, true),
+            State::SynSent => (refuses, false),
             State::SynSent2 | State::SynRecv => (exact || refuses || refuses_new, false),
             State::Established => (exact || refuses_new, inside),
             State::FinWait | State::CloseWait => (exact || inside || refuses_new, false),

@@ -81,6 +81,21 @@ fn resets_during_the_handshake() {
 }
 
 #[test]
+fn who_gives_up_an_attempt_leaves_the_tuple_to_the_other() {
+    let c = Conn::syn(1000, None);
+    // about an older connection, not this attempt
+    c.passes(ORIG, seg(RST, 700, 0, 0));
+    c.becomes(c.put(ORIG, seg(RST, 1001, 0, 0)), State::Close);
+    c.loses(
+        REPLY,
+        seg(SYN | ACK, 5000, 1001, 0),
+        Reason::TcpInvalidState,
+    );
+    assert_eq!(c.put(REPLY, seg(SYN, 5000, 0, 0)), Verdict::Reopen);
+    assert_eq!(c.put(ORIG, seg(SYN, 1000, 0, 0)), Verdict::Reopen);
+}
+
+#[test]
 fn looser_once_closing() {
     // conntrack_inexact_rst: the FIN is acknowledged, then a RST that acknowledges one more
     let c = at_3001();
