@@ -68,6 +68,18 @@ impl Counters {
         Ok(())
     }
 
+    /// The counters of a namespace's interfaces alone.
+    ///
+    /// # Errors
+    /// When it can't be entered or read.
+    pub fn add_interfaces(&mut self, host: &str, netns: &Netns) -> Result<()> {
+        let dev = netns.run(|| std::fs::read_to_string("/proc/thread-self/net/dev"))??;
+        for (name, value) in interfaces(&dev) {
+            self.put(format!("{host} {name}"), value);
+        }
+        Ok(())
+    }
+
     /// What the machine's receive queues lost, of whatever namespace.
     pub fn add_machine(&mut self) {
         let text = std::fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default();

@@ -53,7 +53,7 @@ fn a_short_run_compares_all_networks() {
         "--ports",
         "5",
         "--filter",
-        "tcp-1-l2,rr-bulk,conn-1,udp-64-l2,udp-1400-dnat,ping,idle,ports-rr",
+        "tcp-1-l2,rr-bulk,conn-1,udp-64-l2,udp-1400-dnat,ping,idle,nic-rr,nic-conn-out,ports-rr",
         "--json",
         &file,
     ])
@@ -82,10 +82,12 @@ fn a_short_run_compares_all_networks() {
         ("udp-1400-dnat", &["twin", "switchd"]),
         ("ping", &["twin", "patch", "switchd"]),
         ("idle", &["switchd"]),
+        ("nic-rr", &["twin", "nic"]),
+        ("nic-conn-out", &["twin", "nic"]),
         ("ports-rr", &["switchd", "crowd"]),
     ];
     for (name, sides) in expected {
-        if !nat && ["conn-1", "udp-1400-dnat"].contains(name) {
+        if !nat && ["conn-1", "udp-1400-dnat", "nic-rr", "nic-conn-out"].contains(name) {
             continue;
         }
         let rows = report["rows"].as_array().unwrap();

@@ -104,13 +104,24 @@ impl Workers {
 
     /// Changes the outside, and what is known of the host whose interface it shares.
     pub fn set_uplink(&self, leg: Option<UplinkConfig>, host: HostNet) {
-        self.runtime.set_uplink(leg, Some(Arc::new(host)));
+        match self.runtime.set_uplink(leg, Some(Arc::new(host))) {
+            0 => {}
+            n => tracing::info!("{n} connections ended whose address is gone (address_gone)"),
+        }
     }
 
     /// Gives masquerade ports that the host lends.
     pub fn lend(&self, block: &Block) {
-        let external = &self.runtime.switch().external;
-        external.lend(block.proto, &block.new, block.in_all, block.span);
+        // Nobody can be asked for another block of identifiers.
+        let more = block.proto != Proto::ICMP;
+        let (proto, new) = (block.proto, &block.new);
+        self.runtime
+            .lend(proto, new, block.in_all, block.span, more);
+    }
+
+    /// The host lends no more ports for now.
+    pub fn no_more_ports(&self, proto: Proto) {
+        self.runtime.no_more_ports(proto);
     }
 
     /// Takes ports from masquerade that the host wants back.

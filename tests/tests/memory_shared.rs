@@ -1,7 +1,7 @@
 //! An uplink whose address is the host's too: what the switch leaves to the host's kernel, and
 //! what it does not.
 
-use dataplane::base::{Proto, Reason, Tuple};
+use dataplane::base::{Proto, Reason, Tick, Tuple};
 use dataplane::frame::L4;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -120,8 +120,13 @@ fn masquerade_has_only_the_ports_that_are_lent() {
     // It asks for more, once; then goes on with what it gets.
     let external = &lab.sw.switch().external;
     assert_eq!(
-        (external.short(), external.short()),
+        (external.short(Tick(7)), external.short(Tick(8))),
         (Some(Proto::UDP), None)
+    );
+    assert_eq!(
+        external.short(Tick(1_007)),
+        Some(Proto::UDP),
+        "after a while"
     );
     external.lend(Proto::UDP, &[2_000], 101, (2_000, *LENT.end()));
     let t = udp_tuple(DB, 9, FAR, 53);
@@ -244,4 +249,138 @@ fn an_address_that_stays_beside_another_keeps_its_connections() {
     lab.clear();
     lab.route(&web, &u, &udp(&u, b"x"));
     assert_eq!(lab.only(&lab.up).tuple().src, UP);
+}
+
+#[test]
+fn what_is_left_of_a_connection_when_its_address_goes_is_a_note() {
+    let mut lab = shared_lab();
+    let web = lab.web.clone();
+    let (t, u) = (tcp_tuple(WEB, 1, PEER, 2), udp_tuple(WEB, 1, PEER, 53));
+    let published = tcp_tuple(PEER, 9, UP, 5000);
+    let hairpin = tcp_tuple(DB, 5, UP, 5000);
+    lab.route(&web, &t, &syn(&t));
+    lab.route(&web, &u, &udp(&u, b"x"));
+    lab.route(&lab.up.clone(), &published, &syn(&published));
+    lab.route(&lab.db.clone(), &hairpin, &syn(&hairpin));
+    lab.clear();
+    move_to(&lab, OTHER);
+    let sw = std::sync::Arc::clone(lab.sw.switch());
+    assert_eq!(sw.end_by_address(Tick(1)), 4);
+    assert_eq!((sw.conntrack.len(), sw.external.in_use().tcp), (0, 0));
+    assert_eq!(sw.end_by_address(Tick(1)), 0);
+    // Every end inside is told once.
+    let ends = [
+        (&web, t),
+        (&web, tcp_tuple(WEB, 80, PEER, 9)),
+        (&lab.db.clone(), hairpin),
+    ];
+    for (n, (by, t)) in ends.iter().enumerate() {
+        lab.route(by, t, &tcp(t, 2, 77, ACK, b""));
+        let reset = lab.only(by);
+        assert_eq!((reset.tuple(), reset.bytes[47] & RST), (t.reversed(), RST));
+        lab.route(by, t, &tcp(t, 2, 77, ACK, b""));
+        lab.silence();
+        assert_eq!(sw.drops(Reason::AddressGone), n as u64 + 1);
+        assert_eq!(sw.drops(Reason::TcpNoConnection), n as u64 + 1);
+    }
+    // UDP goes on by the new address.
+    lab.route(&web, &u, &udp(&u, b"x"));
+    assert_eq!(lab.only(&lab.up).tuple().src, OTHER);
+}
+
+/// A lab in which all lent UDP ports are in use, and more are to come.
+fn short_of_ports() -> (Lab, std::sync::Arc<dataplane::slow::Switch>) {
+    let mut lab = shared_lab();
+    let db = lab.db.clone();
+    let sw = std::sync::Arc::clone(lab.sw.switch());
+    sw.external.expect_more(Proto::UDP, true);
+    for port in 1..=100 {
+        let t = udp_tuple(DB, port, FAR, 53);
+        lab.route(&db, &t, &udp(&t, b"x"));
+    }
+    assert_eq!(sw.external.in_use().udp, 100);
+    lab.clear();
+    (lab, sw)
+}
+
+#[test]
+fn a_first_packet_without_a_port_is_held_until_more_are_lent() {
+    let (mut lab, sw) = short_of_ports();
+    let db = lab.db.clone();
+    for port in [200, 201, 202] {
+        let t = udp_tuple(DB, port, FAR, 53);
+        lab.route(&db, &t, &udp(&t, b"x"));
+    }
+    lab.silence();
+    assert_eq!(sw.drops(Reason::PortsExhausted), 0);
+    sw.external
+        .lend(Proto::UDP, &[2_000, 2_002], 102, (2_000, *LENT.end()));
+    sw.waiting.go();
+    lab.wait(Duration::from_millis(1));
+    let out: Vec<u16> = lab.got(&lab.up).iter().map(|s| s.tuple().sport).collect();
+    assert_eq!(out.len(), 2, "in order, as far as there are ports: {out:?}");
+    assert!(out.iter().all(|p| [2_000, 2_002].contains(p)));
+    lab.clear();
+    // The third waits for the next block.
+    sw.external
+        .lend(Proto::UDP, &[2_004], 103, (2_000, *LENT.end()));
+    sw.waiting.go();
+    lab.wait(Duration::from_millis(1));
+    assert_eq!(lab.only(&lab.up).tuple().sport, 2_004);
+    assert_eq!(sw.drops(Reason::PortsExhausted), 0);
+}
+
+#[test]
+fn who_waits_for_a_port_in_vain_is_told() {
+    let (mut lab, sw) = short_of_ports();
+    let db = lab.db.clone();
+    let first = udp_tuple(DB, 200, FAR, 53);
+    lab.route(&db, &first, &udp(&first, b"x"));
+    lab.wait(Duration::from_millis(900));
+    lab.silence();
+    lab.wait(Duration::from_millis(200));
+    let (kind, code, _) = lab.only(&lab.db).icmp();
+    assert_eq!((kind, code), (3, 13));
+    assert_eq!(sw.drops(Reason::PortsExhausted), 1);
+    // Nobody waits again before more are lent.
+    let t = udp_tuple(DB, 201, FAR, 53);
+    lab.route(&db, &t, &udp(&t, b"x"));
+    assert_eq!(sw.drops(Reason::PortsExhausted), 2);
+    // Or when the host says so.
+    sw.external.expect_more(Proto::UDP, true);
+    lab.clear();
+    lab.route(&db, &t, &udp(&t, b"x"));
+    lab.silence();
+    sw.no_more_ports(Proto::UDP);
+    lab.wait(Duration::from_millis(1));
+    assert_eq!(lab.only(&lab.db).icmp().0, 3);
+    // No more than so many wait.
+    sw.external.expect_more(Proto::UDP, true);
+    for port in 1_000..3_000 {
+        let t = udp_tuple(DB, port, FAR, 53);
+        lab.route(&db, &t, &udp(&t, b"x"));
+    }
+    assert_eq!(sw.drops(Reason::PortsExhausted), 3 + 2_000 - 1_024);
+    sw.no_more_ports(Proto::UDP);
+    lab.wait(Duration::from_millis(1));
+    assert_eq!(sw.drops(Reason::PortsExhausted), 3 + 2_000);
+}
+
+#[test]
+fn an_identifier_by_which_the_host_pings_goes_to_no_container() {
+    let mut lab = shared_lab();
+    let (up, web) = (lab.up.clone(), lab.web.clone());
+    let id = *LENT.start();
+    let reply = tuple(Proto::ICMP, (FAR, 0), (UP, id));
+    lab.route(&up, &reply, &pong(id, 1, b"x"));
+    assert_eq!(lab.sw.switch().drops(Reason::NotOurs), 1);
+    let request = tuple(Proto::ICMP, (WEB, id), (FAR, 0));
+    lab.route(&web, &request, &ping(id, 1, b"x"));
+    assert_ne!(lab.only(&lab.up).tuple().sport, id);
+    // A minute after its last answer.
+    lab.wait(Duration::from_secs(200));
+    lab.learn_outside();
+    lab.clear();
+    lab.route(&web, &request, &ping(id, 1, b"x"));
+    assert_eq!(lab.only(&lab.up).tuple().sport, id);
 }

@@ -47,7 +47,7 @@ impl Nets {
             needed(side)
                 || !matches!(
                     side,
-                    Side::Crowd | Side::LowLatency | Side::Sockets | Side::SocketsJumbo
+                    Side::Crowd | Side::LowLatency | Side::Nic | Side::Sockets | Side::SocketsJumbo
                 )
         });
         for side in sides {
@@ -84,6 +84,10 @@ impl Nets {
             let made = SwitchNet::by_sockets(&w.switchd, &w.flags, mtu)?;
             Ok(made.map(|net| Box::new(net) as Box<dyn Net>))
         };
+        let nic = || -> Result<Made> {
+            let made = SwitchNet::by_nic(&w.switchd, &w.flags)?;
+            Ok(made.map(|net| Box::new(net) as Box<dyn Net>))
+        };
         let slirp = |mtu| -> Result<Made> {
             Ok(SlirpNet::build(mtu)?.map(|net| Box::new(net) as Box<dyn Net>))
         };
@@ -96,6 +100,7 @@ impl Nets {
             Side::VethJumbo => Ok(Ok(Box::new(VethNet::build(65_520)?))),
             Side::Sockets => sockets(1_500),
             Side::SocketsJumbo => sockets(65_520),
+            Side::Nic => nic(),
             Side::Slirp => slirp(1_500),
             Side::SlirpJumbo => slirp(65_520),
             Side::LowLatency => {

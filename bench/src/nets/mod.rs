@@ -109,6 +109,8 @@ pub enum Side {
     Sockets,
     /// The same with MTU 65520.
     SocketsJumbo,
+    /// switchd with `--uplink nic`: the host's interface and address are shared with it.
+    Nic,
     /// slirp4netns, MTU 1500.
     Slirp,
     /// The same with MTU 65520.
@@ -129,6 +131,7 @@ impl Side {
             Side::VethJumbo => "veth pair, MTU 65520",
             Side::Sockets => "switchd --uplink sockets",
             Side::SocketsJumbo => "switchd --uplink sockets, MTU 65520",
+            Side::Nic => "switchd --uplink nic",
             Side::Slirp => "slirp4netns",
             Side::SlirpJumbo => "slirp4netns, MTU 65520",
         }

@@ -6,6 +6,7 @@ use crate::loss::Counters;
 use control::api::Client;
 use control::api::types::{Stats, Status};
 use control::cli::{Parsed, Switchd, parse};
+use control::netlink::{Netlink, Real, Route};
 use control::netns::Netns;
 use control::plan::Failure;
 use control::plan::validate::{Surroundings, plan};
@@ -21,14 +22,25 @@ const NETNS: &str = "VERSUS_NETNS";
 const COMING_UP: Duration = Duration::from_secs(120);
 const COMING_UP_PORT: Duration = Duration::from_millis(200);
 
+/// How the switch reaches the outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Uplink {
+    /// By a TAP of its own in the outside's namespace.
+    Tap,
+    /// By the interface and the address of the host.
+    Nic,
+    /// By the host's sockets; there is one container then.
+    Sockets,
+}
+
 /// The network of a running switchd.
 #[derive(Debug)]
 pub struct SwitchNet {
     hosts: Hosts,
     /// Further containers that only are there.
     _crowd: Vec<Netns>,
-    /// The outside is reached by the host's sockets, and there is one container.
-    by_sockets: bool,
+    /// How the outside is reached.
+    uplink: Uplink,
     daemon: Child,
     control: PathBuf,
     /// Since it was ready, when it was last asked, ms.
@@ -73,7 +85,38 @@ impl SwitchNet {
             .collect::<Result<Vec<_>>>()?;
         let control = socket_path();
         let command = command(program, &hosts, &crowd)?;
-        SwitchNet::start(command, hosts, crowd, control, flags, false)
+        SwitchNet::start(command, hosts, crowd, control, flags, Uplink::Tap)
+    }
+
+    /// The same with `--uplink nic`: the host has a veth pair to the outside, as the twin's has, and
+    /// its address is shared.
+    ///
+    /// # Errors
+    /// As [`SwitchNet::build`].
+    pub fn by_nic(
+        program: &[OsString],
+        flags: &[String],
+    ) -> Result<std::result::Result<SwitchNet, String>> {
+        let hosts = Hosts::create()?;
+        super::veth::wire(&hosts.host, &hosts.outside, 1_500)?;
+        let mut host = Real::inside(&hosts.host)?;
+        let nic = super::links::index(&mut host, "up0")?;
+        host.add_route(&Route::default_via(OUTSIDE, nic))?;
+        let (first, rest) = program.split_first().ok_or("no program for switchd")?;
+        let mut command = Command::new(first);
+        command
+            .args(rest)
+            .args(["--uplink", "nic", "--log", "text/warn"])
+            .env(NETNS, hosts.host.proc_path());
+        containers(&mut command, &hosts, &[]);
+        SwitchNet::start(
+            command,
+            hosts,
+            Vec::new(),
+            socket_path(),
+            flags,
+            Uplink::Nic,
+        )
     }
 
     /// The same with `--uplink sockets`: the host has a veth pair to the outside, and the first
@@ -103,7 +146,14 @@ impl SwitchNet {
             .arg("--ports")
             .arg(format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}"))
             .env(NETNS, hosts.host.proc_path());
-        SwitchNet::start(command, hosts, Vec::new(), socket_path(), flags, true)
+        SwitchNet::start(
+            command,
+            hosts,
+            Vec::new(),
+            socket_path(),
+            flags,
+            Uplink::Sockets,
+        )
     }
 
     fn start(
@@ -112,7 +162,7 @@ impl SwitchNet {
         crowd: Vec<Netns>,
         control: PathBuf,
         flags: &[String],
-        by_sockets: bool,
+        uplink: Uplink,
     ) -> Result<std::result::Result<SwitchNet, String>> {
         let ports = crowd.len() + 2;
         command
@@ -123,7 +173,7 @@ impl SwitchNet {
         let mut net = SwitchNet {
             hosts,
             _crowd: crowd,
-            by_sockets,
+            uplink,
             daemon: command.spawn()?,
             control,
             uptime: 0,
@@ -159,7 +209,12 @@ impl SwitchNet {
     /// # Errors
     /// When it does not answer.
     pub fn stats(&self) -> Result<Stats> {
-        Ok(Client::new(&self.control).get("/v1/stats")?)
+        Ok(self.client().get("/v1/stats")?)
+    }
+
+    /// A client of the daemon's API.
+    pub fn client(&self) -> Client {
+        Client::new(&self.control)
     }
 
     /// Whether it is the process that was started, and has not begun anew.
@@ -167,7 +222,7 @@ impl SwitchNet {
         if let Some(status) = self.daemon.try_wait()? {
             return Err(format!("switchd ended: {status}").into());
         }
-        let now: Status = Client::new(&self.control).get("/v1/status")?;
+        let now: Status = self.client().get("/v1/status")?;
         if now.pid != self.daemon.id() || now.uptime_ms < self.uptime {
             return Err("switchd was restarted".into());
         }
@@ -187,7 +242,6 @@ fn socket_path() -> PathBuf {
 /// the middle and the last of the crowd.
 fn command(program: &[OsString], hosts: &Hosts, crowd: &[Netns]) -> Result<Command> {
     let (first, rest) = program.split_first().ok_or("no program for switchd")?;
-    let path = |ns: &Netns| ns.proc_path().display().to_string();
     let mut command = Command::new(first);
     let outside = path(&hosts.outside);
     let uplink = format!("tap:{outside}:eth0,ip={UPLINK}/24,peer={OUTSIDE}/24");
@@ -199,6 +253,16 @@ fn command(program: &[OsString], hosts: &Hosts, crowd: &[Netns]) -> Result<Comma
         // Room for 4,094 hosts; the addresses in use are the same.
         command.args(["--subnet", "10.0.0.0/20"]);
     }
+    containers(&mut command, hosts, crowd);
+    Ok(command)
+}
+
+fn path(ns: &Netns) -> String {
+    ns.proc_path().display().to_string()
+}
+
+/// Attaches the containers, and publishes the ports of the first one that talks.
+fn containers(command: &mut Command, hosts: &Hosts, crowd: &[Netns]) {
     let (before, after) = crowd.split_at(crowd.len() / 2);
     let mut attach = |spec: String| {
         command.args(["--attach", &spec]);
@@ -211,7 +275,6 @@ fn command(program: &[OsString], hosts: &Hosts, crowd: &[Netns]) -> Result<Comma
         let spec = format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}/{proto}");
         command.args(["--ports", &spec]);
     }
-    Ok(command)
 }
 
 impl Net for SwitchNet {
@@ -220,7 +283,7 @@ impl Net for SwitchNet {
     }
 
     fn lacks(&self, way: Way) -> Option<&'static str> {
-        (self.by_sockets && way == Way::L2).then_some("there is one container only")
+        (self.uplink == Uplink::Sockets && way == Way::L2).then_some("there is one container only")
     }
 
     fn pid(&self) -> Option<u32> {
@@ -247,6 +310,10 @@ impl Net for SwitchNet {
         let h = &self.hosts;
         for (name, ns) in [("c1", &h.c1), ("c2", &h.c2), ("outside", &h.outside)] {
             all.add_namespace(name, ns)?;
+        }
+        if self.uplink == Uplink::Nic {
+            // Its UDP errors are what the held sockets don't hear, and no loss.
+            all.add_interfaces("host", &h.host)?;
         }
         all.add_machine();
         for d in self.stats()?.drops {

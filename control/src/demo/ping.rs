@@ -36,6 +36,21 @@ static NEXT_ID: AtomicU16 = AtomicU16::new(1);
 /// # Errors
 /// What the system says about opening the socket or sending.
 pub fn ping(to: Ipv4Addr, count: u32, size: usize, patience: Duration) -> io::Result<Pings> {
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16) << 6;
+    ping_as(id, to, count, size, patience)
+}
+
+/// [`ping`] with an identifier of the caller's choice.
+///
+/// # Errors
+/// As [`ping`].
+pub fn ping_as(
+    id: u16,
+    to: Ipv4Addr,
+    count: u32,
+    size: usize,
+    patience: Duration,
+) -> io::Result<Pings> {
     let raw = socket(
         AddressFamily::Inet,
         SockType::Raw,
@@ -44,7 +59,6 @@ pub fn ping(to: Ipv4Addr, count: u32, size: usize, patience: Duration) -> io::Re
     )?;
     // Sending to and receiving from a raw socket are the same calls as for UDP.
     let socket = UdpSocket::from(raw);
-    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed) ^ (std::process::id() as u16) << 6;
     let mut pings = Pings::default();
     for seq in 0..count {
         let request = echo_request(id, seq as u16, size);

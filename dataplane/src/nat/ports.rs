@@ -138,19 +138,39 @@ impl Ports {
         }
     }
 
-    /// A protocol of which a shared address is about to run out of lent ports. Said once until more
-    /// are lent.
+    /// A protocol of which a shared address is about to run out of lent ports. Said once a second
+    /// until more are lent.
     #[inline]
-    pub fn short(&self) -> Option<Proto> {
+    pub fn short(&self, now: Tick) -> Option<Proto> {
         let spaces = [(Proto::TCP, &self.tcp), (Proto::UDP, &self.udp)];
-        let short = spaces.into_iter().find(|(_, space)| space.is_short());
+        let short = spaces.into_iter().find(|(_, space)| space.is_short(now));
         short.map(|(proto, _)| proto)
+    }
+
+    /// Whether more ports of a protocol are lent when they are short.
+    pub fn expects_more(&self, proto: Proto) -> bool {
+        self.space(proto).is_ok_and(Space::expects_more)
+    }
+
+    /// Says whether more are lent when they are short. At first none are expected.
+    pub fn expect_more(&self, proto: Proto, more: bool) {
+        if let Ok(space) = self.space(proto) {
+            space.expect_more(more);
+        }
+    }
+
+    /// The host of a shared address was seen to use this identifier of echo requests itself: no
+    /// container gets it until it has not been seen for a minute. One that has it already keeps it
+    /// until it is silent.
+    pub fn host_pings(&self, identifier: u16, now: Tick) {
+        self.icmp.host_uses(identifier, now);
     }
 
     /// Tells the time: ports that have rested for long enough are free from now on.
     pub fn advance(&self, now: Tick) {
         self.udp.advance(now);
         self.icmp.advance(now);
+        self.icmp.take_back(now);
     }
 
     fn space(&self, proto: Proto) -> Result<&Space, Reason> {

@@ -19,6 +19,14 @@ const PRESENT: u64 = 1 << 48;
 /// How many resting ports are looked at for one of the wanted range and parity.
 const LOOK: usize = 1_024;
 
+/// Ports that the host may be seen to use itself at a time. Who forges what shows it must not leave
+/// masquerade without any.
+const HOST_USES: usize = 256;
+/// Time after which the host is thought not to use such a port any more, ms.
+const HOST_RESTS: u32 = 60_000;
+/// Time after which more ports are asked for again, ms.
+const ASK_AGAIN: u32 = 1_000;
+
 pub(super) struct Space {
     taken: PortSet,
     /// Mappings that use each port: above 1 only when it is shared.
@@ -44,8 +52,13 @@ struct Lent {
     span: AtomicU32,
     /// Ports that are in use or rest.
     busy: AtomicU32,
-    /// More were asked for and have not come yet.
-    asked: AtomicBool,
+    /// When more were asked for that have not come yet, as a tick with its lowest bit set; 0: they
+    /// were not.
+    asked: AtomicU32,
+    /// Whether more are lent when they are asked for.
+    more: AtomicBool,
+    /// Lent ports that the host was seen to use itself, and when last.
+    seen: Mutex<HashMap<u16, Tick>>,
 }
 
 /// Ports that rest. Each is in `queue` at most once, so both are bounded by the number of ports.
@@ -231,12 +244,38 @@ impl Space {
         }
     }
 
+    /// The host uses a lent port itself: nobody else gets it until it has not for a while.
+    pub(super) fn host_uses(&self, port: u16, now: Tick) {
+        let mut seen = self.seen();
+        let lent = !self.lent.hosts.contains(port);
+        if seen.contains_key(&port) || lent && seen.len() < HOST_USES {
+            seen.insert(port, now);
+            self.lend(port, false);
+        }
+    }
+
+    /// Takes ports back that the host does not use any more. Costs as many as it does.
+    pub(super) fn take_back(&self, now: Tick) {
+        self.seen().retain(|port, at| {
+            let still = now.since(*at) < HOST_RESTS;
+            if !still {
+                self.lend(*port, true);
+            }
+            still
+        });
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<u16, Tick>> {
+        let seen = &self.lent.seen;
+        seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many ports for masquerade are lent, between which numbers.
     pub(super) fn lent(&self, ports: u32, span: (u16, u16)) {
         self.lent.ports.store(ports, SeqCst);
         let span = u32::from(span.0) << 16 | u32::from(span.1);
         self.lent.span.store(span, SeqCst);
-        self.lent.asked.store(false, SeqCst);
+        self.lent.asked.store(0, SeqCst);
     }
 
     /// The numbers between which the lent ports are; `None` when all ports are our own.
@@ -246,13 +285,29 @@ impl Space {
         shared.then_some(((span >> 16) as u16, span as u16))
     }
 
-    /// Whether half of the lent ports are taken: said once until more are lent.
-    pub(super) fn is_short(&self) -> bool {
+    /// Whether half of the lent ports are taken: said once in a while until more are lent.
+    pub(super) fn is_short(&self, now: Tick) -> bool {
         let l = &self.lent;
-        l.shared.load(SeqCst)
-            && !l.asked.load(SeqCst)
-            && l.busy.load(SeqCst) * 2 >= l.ports.load(SeqCst)
-            && !l.asked.swap(true, SeqCst)
+        if !l.shared.load(SeqCst) || l.busy.load(SeqCst) * 2 < l.ports.load(SeqCst) {
+            return false;
+        }
+        let asked = l.asked.load(SeqCst);
+        let due = asked == 0 || now.since(Tick(asked)) >= ASK_AGAIN;
+        let mark = now.0 | 1;
+        due && l
+            .asked
+            .compare_exchange(asked, mark, SeqCst, SeqCst)
+            .is_ok()
+    }
+
+    /// Whether more are lent when they are asked for.
+    pub(super) fn expects_more(&self) -> bool {
+        self.lent.more.load(SeqCst)
+    }
+
+    /// Says whether they are.
+    pub(super) fn expect_more(&self, more: bool) {
+        self.lent.more.store(more, SeqCst);
     }
 
     /// See [`PortSet::find_free`].

@@ -78,3 +78,44 @@ fn without_rest_a_port_is_free_at_once() {
     s.leave(9, A);
     assert!(s.claim(9, B));
 }
+
+#[test]
+fn what_the_host_uses_itself_is_given_to_nobody_for_a_while() {
+    let s = Space::new(0);
+    s.share_with_host();
+    s.host_uses(9, Tick(1));
+    s.lend(9, true);
+    assert!(s.claim(9, A), "it was not lent then");
+    s.leave(9, A);
+    s.host_uses(9, Tick(10));
+    assert!(!s.claim(9, A));
+    s.host_uses(9, Tick(1_000));
+    s.take_back(Tick(10 + HOST_RESTS));
+    assert!(!s.claim(9, A), "seen again since");
+    s.take_back(Tick(1_000 + HOST_RESTS));
+    assert!(s.claim(9, A));
+    // Whoever has it keeps it, and is the last.
+    s.host_uses(9, Tick(100_000));
+    assert_eq!(s.owner(9), Some(A));
+    s.leave(9, A);
+    assert!(!s.claim(9, B));
+    // A forger takes so many away and no more.
+    (1_000..5_000).for_each(|p| s.lend(p, true));
+    (1_000..5_000).for_each(|p| s.host_uses(p, Tick(100_001)));
+    let left = (1_000..5_000).filter(|p| free(&s, *p)).count();
+    assert_eq!(left, 4_000 - HOST_USES + 1);
+}
+
+#[test]
+fn more_ports_are_asked_for_once_in_a_while() {
+    let s = Space::new(0);
+    assert!(!s.is_short(Tick(1)), "all ports are our own");
+    s.share_with_host();
+    s.lend(9, true);
+    s.lent(1, (9, 9));
+    assert!(!s.is_short(Tick(1)) && s.claim(9, A));
+    assert!(s.is_short(Tick(2)) && !s.is_short(Tick(3)));
+    assert!(s.is_short(Tick(3 + ASK_AGAIN)));
+    s.lent(3, (9, 11));
+    assert!(!s.is_short(Tick(4_000)));
+}

@@ -1,7 +1,7 @@
 //! What happens without a frame: connections expire, neighbours are asked again, tables age.
 
 use super::{Engine, Tx, Work};
-use crate::base::Instant;
+use crate::base::{Instant, Proto};
 use crate::conntrack::state;
 use crate::flow::record::flags;
 use crate::frame::Batch;
@@ -21,6 +21,7 @@ impl Engine {
     pub fn tick(&mut self, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
         let Engine { sw, work } = self;
         work.expire(sw, now);
+        work.let_waiting_go(sw, now, batch, tx);
         work.look_after_shared(sw, now, batch, tx);
     }
 
@@ -48,7 +49,10 @@ impl Engine {
             None
         };
         let shared = shared.map(|t| t.max(work.next_tick));
-        [wheel, shared].into_iter().flatten().min()
+        [wheel, shared, sw.waiting.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -58,13 +62,44 @@ impl Work {
             return;
         }
         self.next_tick = now + SHARED;
+        self.without_a_batch(sw, now, batch, tx, |ctx| {
+            ctx.neighbours_tick();
+            ctx.groups_tick();
+            let lost = sw.frags.expire(now);
+            ctx.lose(lost);
+        });
+        sw.fdb.sweep(now.tick(), SWEEP);
+    }
+
+    /// Frames that waited for a port: tried again when ports were lent, refused when none came.
+    fn let_waiting_go(&mut self, sw: &Switch, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
+        let Some((frames, in_vain)) = sw.waiting.take(now) else {
+            return;
+        };
+        if in_vain {
+            let both = [Proto::TCP, Proto::UDP].into_iter();
+            both.for_each(|p| sw.external.expect_more(p, false));
+        }
+        self.without_a_batch(sw, now, batch, tx, |ctx| ctx.let_go(frames));
+    }
+
+    /// Does something that may send frames which came in no batch.
+    fn without_a_batch(
+        &mut self,
+        sw: &Switch,
+        now: Instant,
+        batch: &mut Batch,
+        tx: &mut dyn Tx,
+        work: impl FnOnce(&mut Ctx<'_>),
+    ) {
         let Some(counters) = sw.counters(self.worker) else {
             return;
         };
         let (ports, cfg) = (sw.ports(), sw.cfg());
         batch.clear();
         counters.unsettle();
-        let mut ctx = Ctx {
+        sw.conntrack.epochs.enter(self.worker);
+        work(&mut Ctx {
             sw,
             cfg: &cfg,
             ports: &ports,
@@ -75,14 +110,11 @@ impl Work {
             worker: self.worker,
             out: &mut self.out,
             timers: &mut self.timers,
-        };
-        sw.conntrack.epochs.enter(self.worker);
-        ctx.neighbours_tick();
-        ctx.groups_tick();
-        let lost = sw.frags.expire(now);
-        ctx.lose(lost);
+        });
         sw.conntrack.epochs.leave(self.worker);
-        sw.fdb.sweep(now.tick(), SWEEP);
+        for (deadline, timer) in self.timers.drain(..) {
+            self.wheel.insert(deadline, timer);
+        }
         self.tx.send(&mut self.out, batch, &ports, counters, tx);
         counters.settle();
     }

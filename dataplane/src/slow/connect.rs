@@ -79,7 +79,7 @@ impl Ctx<'_> {
             }
             // A policy that needs no port is taken before one is.
             L4::Tcp if !self.may_open(pkt.p.tcp.flags) => {
-                return Err(Verdict::Drop(Reason::TcpNoConnection));
+                return Err(Verdict::Drop(self.orphaned(pkt)));
             }
             _ => {}
         }
@@ -219,9 +219,15 @@ impl Ctx<'_> {
                 .is_none()
         };
         let (inside, now) = ((t.src, t.sport), self.now.tick());
+        let seen = self.sw.waiting.lent();
         match self.sw.take_external(t.proto, inside, now, free) {
             Ok(port) => Ok(Some(port)),
             Err(reason) => {
+                if reason == Reason::PortsExhausted
+                    && let Some(held) = self.wait_for_port(pkt, seen)
+                {
+                    return Err(held);
+                }
                 error::out_of_resources(self, pkt);
                 Err(Verdict::Drop(reason))
             }

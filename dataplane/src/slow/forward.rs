@@ -3,12 +3,13 @@
 use super::ctx::{Ctx, Verdict};
 use super::error;
 use super::next_hop::Hop;
+use super::orphans::address_gone;
 use crate::base::{PortId, Reason, Tuple};
 use crate::conntrack::{Observed, observe, state};
 use crate::flow::record::flags;
 use crate::flow::{Dir, Forward, Record, RecordId, Zone};
 use crate::frame::parse::bits;
-use crate::frame::{Frame, L4, Parsed, emit};
+use crate::frame::{Frame, Parsed, emit};
 use crate::neigh::Hold;
 use crate::port::Caps;
 use crate::port::memory::join;
@@ -38,7 +39,7 @@ impl Ctx<'_> {
     /// connection on this one's tuple, which is gone now.
     pub fn tracked(&mut self, pkt: &mut Packet<'_>, id: RecordId, dir: Dir) -> Option<Verdict> {
         let r = self.sw.conntrack.slab.get(id)?;
-        if self.cfg.host.is_some() && self.address_gone(r) {
+        if self.cfg.host.is_some() && address_gone(self.cfg, r) {
             return self.ends_with_address(pkt, id, r);
         }
         if pkt.p.has(bits::LATER_FRAGMENT) {
@@ -62,38 +63,6 @@ impl Ctx<'_> {
             }
         }
         Some(self.forward(pkt, r, dir))
-    }
-
-    /// Whether the external address of a connection is none of the host's any more.
-    fn address_gone(&self, r: &Record) -> bool {
-        let by = [
-            r.has(flags::SNAT).then(|| r.key(Dir::Reply).tuple().dst),
-            r.has(flags::DNAT).then(|| r.key(Dir::Orig).tuple().dst),
-        ];
-        by.into_iter().flatten().any(|ip| !self.cfg.is_external(ip))
-    }
-
-    /// Ends a connection whose external address is gone: TCP hears of it by a reset, what was
-    /// masqueraded otherwise goes on by the new address (`None`).
-    fn ends_with_address(
-        &mut self,
-        pkt: &mut Packet<'_>,
-        id: RecordId,
-        r: &Record,
-    ) -> Option<Verdict> {
-        let anew = pkt.p.l4 != L4::Tcp && !r.has(flags::DNAT);
-        self.sw.forget(id);
-        if anew {
-            return None;
-        }
-        if pkt.p.l4 == L4::Tcp
-            && pkt.zone == Zone::Inside
-            && let Some(reset) = emit::tcp_reset(pkt.frame.bytes(), &pkt.p)
-            && self.sw.icmp_budget.take(pkt.ingress, self.now)
-        {
-            self.originate(reset, pkt.ingress);
-        }
-        Some(Verdict::Drop(Reason::AddressGone))
     }
 
     /// A TCP state change: the half-open count, and a shorter timer when the connection closes.

@@ -3,7 +3,8 @@
 //!
 //! [`route`] is a packet's way through it; [`connect`] opens connections by the rules, [`forward`]
 //! sends what belongs to one, [`icmp`] translates errors, [`error`] makes them, [`arp`] and
-//! [`next_hop`] deal with neighbours, [`multicast`] with groups inside the bridge. [`switch`] is what all of it shares, with its table of
+//! [`next_hop`] deal with neighbours, [`multicast`] with groups inside the bridge; in [`lent`] wait
+//! those for which there is no port yet, [`orphans`] have lost their address. [`switch`] is what all of it shares, with its table of
 //! [`ports`]; [`ctx`] is what one batch sees.
 
 pub mod arp;
@@ -13,8 +14,10 @@ pub mod ctx;
 pub mod error;
 pub mod forward;
 pub mod icmp;
+pub mod lent;
 pub mod multicast;
 pub mod next_hop;
+pub mod orphans;
 pub mod ports;
 pub mod route;
 pub mod switch;

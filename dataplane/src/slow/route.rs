@@ -102,7 +102,19 @@ impl Ctx<'_> {
     /// A packet whose tuple is known.
     fn whole(&mut self, pkt: &mut Packet<'_>) -> Verdict {
         let v = self.tracked_or_new(pkt);
+        if pkt.p.l4 == L4::EchoReply && v == Verdict::Drop(Reason::IcmpNoMatch) {
+            self.hosts_echo(pkt);
+        }
         self.unless_hosts(pkt.zone, v)
+    }
+
+    /// An answer that no container waits for is one to a ping of the host, which takes what
+    /// identifier it likes and tells nobody.
+    fn hosts_echo(&self, pkt: &Packet<'_>) {
+        if pkt.zone == Zone::Uplink && self.cfg.host.is_some() {
+            let (identifier, now) = (pkt.tuple.dport, self.now.tick());
+            self.sw.external.host_pings(identifier, now);
+        }
     }
 
     fn tracked_or_new(&mut self, pkt: &mut Packet<'_>) -> Verdict {

@@ -1,6 +1,8 @@
 //! The switch as all workers share it: configuration, tables, rules, ports.
 
 use super::budget::Budget;
+use super::lent::Waiting;
+use super::orphans::Orphans;
 use super::ports::{AddPortError, PortReport, PortTable};
 use crate::base::counters::PortCounts;
 use crate::base::hash::Keyed;
@@ -42,6 +44,10 @@ pub struct Switch {
     pub neigh: Neighbours,
     /// Fragmented packets under way.
     pub frags: FragTable,
+    /// What is left of connections whose address is gone.
+    pub orphans: Orphans,
+    /// First packets for which there is no external port yet.
+    pub waiting: Waiting,
     /// Voids cached decisions.
     pub generation: Arc<Generation>,
     /// Rate of ICMP errors and resets towards each port.
@@ -94,6 +100,8 @@ impl Switch {
             )
             .sharing(Arc::clone(&generation)),
             frags: FragTable::new(cfg.limits.fragments, cfg.timeouts.fragment, cfg.hash_key),
+            waiting: Waiting::default(),
+            orphans: Orphans::default(),
             generation,
             icmp_budget: Budget::new(1_000, 250),
             counters: (0..=workers).map(|_| Counters::default()).collect(),

@@ -168,7 +168,7 @@ impl Worker {
                 n => self.engine.lost(port, n),
             }
         }
-        if let Some(proto) = self.engine.switch().external.short() {
+        if let Some(proto) = self.engine.switch().external.short(now.tick()) {
             let _ = self.events.try_send(Event::PortsShort(proto));
         }
         match more {

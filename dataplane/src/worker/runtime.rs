@@ -26,8 +26,8 @@ pub enum Event {
     /// The port's device died (its namespace was deleted, or the interface). The owner removes
     /// the port. May come once per worker.
     PortGone(PortId),
-    /// A shared address is about to run out of the ports that its host lends. Said once until
-    /// more are lent.
+    /// A shared address is about to run out of the ports that its host lends. Said once
+    /// a second until more are lent.
     PortsShort(Proto),
     /// This frame of this port made a worker panic; the worker goes on.
     Panicked(PortId, Frame),
@@ -159,13 +159,15 @@ impl Runtime {
     }
 
     /// Changes the outside and what is known of the host whose interface it shares. When this
-    /// returns no worker goes by the old state any more. Connections by an external address that
-    /// is gone end with their next frame, under [`crate::base::Reason::AddressGone`].
-    pub fn set_uplink(&self, uplink: Option<UplinkConfig>, host: Option<Arc<HostNet>>) {
+    /// returns no worker goes by the old state any more, and the connections by an external address
+    /// that is gone are no more: gives their number. What their inside ends still send is dropped
+    /// under [`crate::base::Reason::AddressGone`], and they are told by a reset.
+    pub fn set_uplink(&self, uplink: Option<UplinkConfig>, host: Option<Arc<HostNet>>) -> usize {
         self.sw.set_uplink(uplink, host);
         // A worker that has ended decides nothing.
         let _ = self.tell(|_, done| Command::Pass(done));
         self.sw.generation.bump();
+        self.sw.end_by_address(self.now().tick())
     }
 
     /// A neighbour outside that the host knows, as if it had just answered; a permanent one is
@@ -180,6 +182,30 @@ impl Runtime {
             true => neigh.pin(Zone::Uplink, ip, mac, now),
             false => neigh.seed(Zone::Uplink, ip, mac, now),
         };
+    }
+
+    /// Lends a shared address ports of its host, see [`crate::nat::ports::Ports::lend`]; `more` says
+    /// whether there will be others when these are short. Frames that wait for a port go on.
+    pub fn lend(&self, proto: Proto, ports: &[u16], in_all: u32, span: (u16, u16), more: bool) {
+        let external = &self.sw.external;
+        external.lend(proto, ports, in_all, span);
+        external.expect_more(proto, more);
+        self.sw.waiting.go();
+        self.wake();
+    }
+
+    /// The host has no more ports to lend for now: what waits for one is refused.
+    pub fn no_more_ports(&self, proto: Proto) {
+        self.sw.no_more_ports(proto);
+        self.wake();
+    }
+
+    /// Has somebody look at the frames that wait. One that is held just now looks by itself.
+    fn wake(&self) {
+        if self.sw.waiting.any() {
+            // One that can't be woken has ended.
+            self.workers.iter().for_each(|w| drop(w.waker.wake()));
+        }
     }
 
     /// The ports with their counters.

@@ -10,6 +10,7 @@
 //! - [`bins`]: where `switchd` and `switchctl` are;
 //! - [`ns`]: namespaces; [`daemon`]: the programs; [`world`]: host, containers and outside;
 //! - [`nic`]: a host with an interface towards an outside, which the switch shares;
+//! - [`ruleset`]: the host's nf_tables rules, which nobody is to touch;
 //! - [`rootless`]: an ordinary user and its switch;
 //! - [`tcp`], [`udp`]: traffic that is checked at both ends.
 
@@ -19,11 +20,12 @@ pub mod isolate;
 pub mod nic;
 pub mod ns;
 pub mod rootless;
+pub mod ruleset;
 pub mod tcp;
 pub mod udp;
 pub mod world;
 
-pub use control::demo::ping::ping;
+pub use control::demo::ping::{ping, ping_as};
 pub use control::demo::web::{WebServer, fetch};
 pub use daemon::{Daemon, Ended, switchctl, switchd};
 pub use ns::Ns;

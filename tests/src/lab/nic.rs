@@ -1,5 +1,6 @@
 //! A host with an interface towards an outside: `--uplink nic` shares it with the host.
 
+use super::ruleset::{Ruleset, load_some};
 use super::{Daemon, Ns};
 use control::netlink::{Address, LinkChange, Netlink, Real, Route};
 use std::collections::BTreeMap;
@@ -24,7 +25,36 @@ pub struct NicWorld {
     pub c: Vec<Ns>,
     /// The switch.
     pub daemon: Daemon,
+    before: Settings,
+}
+
+/// What of a host a switch leaves as it is: sysctls, and the ruleset where there is one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
     sysctls: BTreeMap<String, String>,
+    ruleset: Option<Ruleset>,
+}
+
+impl Settings {
+    /// Those of now.
+    pub fn of(host: &Ns) -> Settings {
+        Settings {
+            sysctls: sysctls(host),
+            ruleset: Ruleset::of(host.netns()),
+        }
+    }
+
+    /// Fails, naming the first difference, if they are not these any more.
+    pub fn still_hold(&self, host: &Ns, when: &str) {
+        let now = Settings::of(host);
+        for (name, value) in &self.sysctls {
+            assert_eq!(now.sysctls.get(name), Some(value), "{name} {when}");
+        }
+        let more = |name: &&String| !self.sysctls.contains_key(*name);
+        let more: Vec<_> = now.sysctls.keys().filter(more).collect();
+        assert!(more.is_empty(), "new {when}: {more:?}");
+        assert_eq!(now.ruleset, self.ruleset, "the ruleset {when}");
+    }
 }
 
 /// The host and its outside, without a switch; the outside is named `lan`.
@@ -95,7 +125,9 @@ impl NicWorld {
     pub fn new(args: &[&str]) -> NicWorld {
         let (host, lan) = host_and_lan();
         let c = vec![Ns::named("web"), Ns::named("db")];
-        let sysctls = sysctls(&host);
+        // Something to compare. Where the kernel has no nf_tables the comparison says so.
+        let _ = load_some(host.netns());
+        let before = Settings::of(&host);
         let own = ["--attach=web:10.0.0.2", "--attach=db:10.0.0.3"];
         let daemon = Daemon::start(&[&own, args].concat());
         NicWorld {
@@ -103,17 +135,17 @@ impl NicWorld {
             lan,
             c,
             daemon,
-            sysctls,
+            before,
         }
     }
 
     /// SIGTERM to the switch: exit code 0, balanced books, no interface of its own left, and no
-    /// other setting of the host changed, while it ran or after.
+    /// other setting of the host changed, nor a rule, while it ran or after.
     pub fn finish(self) {
-        assert_eq!(self.sysctls, sysctls(&self.host), "while the switch ran");
+        self.before.still_hold(&self.host, "while the switch ran");
         self.daemon.terminate();
         assert_eq!(self.host.links(), ["lo", NIC]);
-        assert_eq!(self.sysctls, sysctls(&self.host), "after it ran");
+        self.before.still_hold(&self.host, "after it ran");
         for ns in &self.c {
             assert_eq!(ns.links(), ["lo"], "interfaces left in {ns:?}");
         }
@@ -123,8 +155,8 @@ impl NicWorld {
     }
 }
 
-/// The host's network settings, but those of interfaces other than its own, and those that count.
-pub fn sysctls(host: &Ns) -> BTreeMap<String, String> {
+/// The host's network settings, but those of the switch's own interface, and those that count.
+fn sysctls(host: &Ns) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     host.run(|| gather(Path::new("/proc/sys/net"), &mut all));
     all.retain(|name, _| !name.contains("/sw0/") && !name.contains("conntrack_count"));

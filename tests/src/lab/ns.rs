@@ -51,6 +51,11 @@ impl Ns {
         self
     }
 
+    /// The namespace itself.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
     /// A path by which switchd can find it while this value lives.
     pub fn path(&self) -> PathBuf {
         self.netns.proc_path()

@@ -25,7 +25,7 @@ pub mod facts;
 pub mod generate;
 pub mod kernel;
 pub mod known;
-mod netfilter;
+pub mod netfilter;
 mod regular;
 pub mod report;
 mod rules;

@@ -94,7 +94,7 @@ impl Shared {
                 match was {
                     Some(w) if w.index == t.choice.index && w.leg.ip == t.choice.leg.ip => {}
                     Some(w) if w.index == t.choice.index => tracing::info!(
-                        "the uplink's address is {} now: connections by {} end",
+                        "the uplink's address is {} now, and was {}",
                         t.choice.leg.ip,
                         w.leg.ip
                     ),

@@ -31,6 +31,8 @@ pub(super) struct Nic {
     holders: Option<Holders>,
     /// Keeps the kernel quiet about ports without a socket, where it can be.
     quiet: Option<Quiet>,
+    /// It was said that no more ports can be held.
+    at_the_end: bool,
     /// Ranges of echo identifiers that are masquerade's.
     echo: Vec<(u16, u16)>,
     taken: Option<Taken>,
@@ -80,6 +82,7 @@ impl Shared {
             limit: limits::raise(),
             holders: None,
             quiet: ports::quiet(host, ports::NOWHERE),
+            at_the_end: false,
             echo: Vec::new(),
             taken: None,
             without: None,

@@ -77,19 +77,31 @@ impl Shared {
                         .iter()
                         .try_for_each(|p| q.set(proto, *p, *p, true));
                     if let Err(e) = done {
+                        self.workers.no_more_ports(proto);
                         return tracing::error!("cannot keep the kernel quiet: {e}");
                     }
                 }
+                nic.at_the_end = false;
                 // Shown before they are given out: an answer must find the way in.
                 self.show_what_is_ours(state);
                 self.workers.lend(&block);
             }
-            Ok(None) => tracing::warn!(
-                "no further {} port can be held for masquerade (descriptors: {limit}, ulimit -n): \
-                 beyond those that are, connections share a port or are refused (ports_exhausted)",
-                proto.name()
-            ),
-            Err(e) => tracing::error!("{e}"),
+            Ok(None) => {
+                self.workers.no_more_ports(proto);
+                // It is asked for again and again: said once.
+                if !std::mem::replace(&mut nic.at_the_end, true) {
+                    tracing::warn!(
+                        "no further {} port can be held for masquerade (descriptors: {limit}, \
+                         ulimit -n): beyond those that are, connections share a port or are \
+                         refused (ports_exhausted)",
+                        proto.name()
+                    );
+                }
+            }
+            Err(e) => {
+                self.workers.no_more_ports(proto);
+                tracing::error!("{e}");
+            }
         }
     }
 
@@ -123,6 +135,10 @@ impl Shared {
             && let Some(q) = &mut nic.quiet
             && q.set(p.proto, p.first, p.last, true).is_ok()
         {
+            tracing::info!(
+                "{p} has no sockets on the host: nothing keeps another program from such a port, and \
+                 what comes in by the uplink it does not hear"
+            );
             return Ok(Vec::new());
         }
         nic.host.run(|| hold::published(p, nic.limit))?

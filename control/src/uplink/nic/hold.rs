@@ -25,7 +25,8 @@ use std::os::fd::OwnedFd;
 pub const FIRST: usize = 512;
 /// Identifiers of echo requests. Nobody can be asked who uses which: a ping by a raw socket takes
 /// what it likes, mostly its process id or a random number. So the last eighth, less those of ping
-/// sockets, which the kernel lists.
+/// sockets, which the kernel lists, and later those whose answers come in for the host
+/// (`dataplane::nat::ports::Ports::host_pings`).
 pub const ECHO: std::ops::RangeInclusive<u16> = 57_344..=65_535;
 /// Ports below this one are left to services.
 const LOWEST: u16 = 1_024;

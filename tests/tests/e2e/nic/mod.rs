@@ -2,7 +2,9 @@
 
 mod changes;
 mod many;
+mod pinging;
 mod publishing;
 mod refusals;
 mod sharing;
 mod strangers;
+mod untouched;

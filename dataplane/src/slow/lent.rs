@@ -1,0 +1,148 @@
+//! First packets that wait for a port. Where the address is shared with a host, external ports are
+//! lent in blocks; a packet that finds none while the next block is on its way is held until that
+//! has come, so that nobody is refused only because many connections open at once.
+//!
+//! Bounded in frames and bytes; what waits for longer than [`PATIENCE`] is refused, and so is all
+//! that comes after it until more ports are lent.
+
+use super::ctx::{Ctx, Verdict};
+use super::forward::Packet;
+use super::switch::Switch;
+use crate::base::{Instant, PortId, Proto, Reason};
+use crate::flow::Zone;
+use crate::frame::Frame;
+use crate::frame::parse::{self, bits};
+use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Frames that may wait.
+const FRAMES: usize = 1_024;
+/// Bytes that they may have together.
+const BYTES: usize = 4 << 20;
+/// How long the host may take to lend more: TCP sends its SYN again after as long.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The frames that wait, and what happened since they do.
+#[derive(Default)]
+pub struct Waiting {
+    queue: Mutex<Queue>,
+    /// Its length.
+    count: AtomicUsize,
+    /// How often ports were lent.
+    lent: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<(PortId, Frame)>,
+    bytes: usize,
+    /// [`Waiting::lent`] before the first of them found no port.
+    seen: usize,
+    /// When the first of them is refused.
+    until: Option<Instant>,
+}
+
+impl Waiting {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ports were lent, or will not be: nothing waits any longer.
+    pub fn go(&self) {
+        self.lent.fetch_add(1, SeqCst);
+    }
+
+    /// How often ports were lent: asked before one is looked for.
+    pub fn lent(&self) -> usize {
+        self.lent.load(SeqCst)
+    }
+
+    /// Whether frames wait.
+    pub fn any(&self) -> bool {
+        self.count.load(SeqCst) > 0
+    }
+
+    /// Keeps a copy of a frame that found no port when [`Waiting::lent`] was `seen`. False when too
+    /// much waits already.
+    fn hold(&self, frame: &Frame, ingress: PortId, seen: usize, now: Instant) -> bool {
+        let mut q = self.queue();
+        if q.frames.len() >= FRAMES || q.bytes + frame.len() > BYTES {
+            return false;
+        }
+        if q.frames.is_empty() {
+            (q.seen, q.until) = (seen, Some(now + PATIENCE));
+        }
+        q.seen = q.seen.min(seen);
+        q.bytes += frame.len();
+        q.frames.push_back((ingress, frame.clone()));
+        self.count.store(q.frames.len(), SeqCst);
+        true
+    }
+
+    /// When the first of them is refused.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.any().then(|| self.queue().until).flatten()
+    }
+
+    /// The frames that wait, if it is time to try them again, and whether they waited in vain.
+    pub fn take(&self, now: Instant) -> Option<(VecDeque<(PortId, Frame)>, bool)> {
+        if !self.any() {
+            return None;
+        }
+        let mut q = self.queue();
+        let lent = q.seen != self.lent();
+        let late = q.until.is_some_and(|until| now >= until);
+        if !lent && !late {
+            return None;
+        }
+        self.count.store(0, SeqCst);
+        let Queue { frames, .. } = std::mem::take(&mut *q);
+        (!frames.is_empty()).then_some((frames, !lent))
+    }
+}
+
+impl Switch {
+    /// Whether the host has been told what masquerade lacks and may still lend it.
+    fn is_lent_more(&self, proto: Proto) -> bool {
+        self.external.expects_more(proto)
+    }
+
+    /// Nobody lends any more for now: what waits is refused.
+    pub fn no_more_ports(&self, proto: Proto) {
+        self.external.expect_more(proto, false);
+        self.waiting.go();
+    }
+}
+
+impl Ctx<'_> {
+    /// Holds a first packet that found no port, if more are to come. `seen` is
+    /// [`Waiting::lent`] from before it was looked for.
+    pub(super) fn wait_for_port(&mut self, pkt: &Packet<'_>, seen: usize) -> Option<Verdict> {
+        let may = pkt.zone == Zone::Inside
+            && !pkt.p.has(bits::FRAGMENT)
+            && self.sw.is_lent_more(pkt.tuple.proto);
+        if !may || !self.sw.waiting.hold(pkt.frame, pkt.ingress, seen, self.now) {
+            return None;
+        }
+        self.counters.hold(1);
+        Some(Verdict::Held)
+    }
+
+    /// Frames that waited for a port go their way, or wait again.
+    pub fn let_go(&mut self, frames: VecDeque<(PortId, Frame)>) {
+        for (ingress, mut frame) in frames {
+            self.counters.hold(-1);
+            let parsed = parse::parse(frame.bytes(), &frame.hdr);
+            let v = match (parsed, self.ports.get(ingress)) {
+                (Err(reason), _) => Verdict::Drop(reason),
+                // Its sender left meanwhile.
+                (_, None) => Verdict::Drop(Reason::PortGone),
+                (Ok(p), Some(_)) => self.route(&mut frame, &p, ingress, Zone::Inside),
+            };
+            self.settle_made(frame, ingress, v);
+        }
+    }
+}
