@@ -65,7 +65,7 @@ pub fn parse<T: Parser + CommandFactory>(
     program: &str,
     args: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Parsed<T> {
-    match T::try_parse_from(args) {
+    match words::<T>(args) {
         Ok(t) => Parsed::Run(t),
         Err(e) => match e.kind() {
             ErrorKind::DisplayHelp
@@ -83,8 +83,34 @@ pub fn parse<T: Parser + CommandFactory>(
     }
 }
 
+/// The words as clap takes them. A negative number is a value as any other: who checks it knows
+/// what may stand there, and clap would take it for a flag.
+fn words<T: Parser + CommandFactory>(
+    args: impl IntoIterator<Item = std::ffi::OsString>,
+) -> Result<T, clap::Error> {
+    let command = with_negative_numbers(T::command());
+    T::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|a| {
+            let takes = a.get_action().takes_values();
+            a.allow_negative_numbers(takes)
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
 /// clap's complaint as one sentence, with its suggestion or a pointer to the help.
 fn one_line(e: &clap::Error, program: &str) -> String {
+    // What a parser of ours refuses it has said in a sentence of its own.
+    if let (ErrorKind::ValueValidation, Some(why)) = (e.kind(), std::error::Error::source(e)) {
+        let flag = match e.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(s)) => s.split(' ').next().unwrap_or(s),
+            _ => "",
+        };
+        return format!("{flag}: {why}");
+    }
     let rendered = e.render().to_string();
     // The first paragraph is the complaint; further paragraphs are tips and usage.
     let complaint = rendered
@@ -116,7 +142,7 @@ mod tests {
     use super::*;
 
     fn complaint(args: &[&str]) -> String {
-        let e = Switchd::try_parse_from(args).unwrap_err();
+        let e = words::<Switchd>(args.iter().map(Into::into)).unwrap_err();
         one_line(&e, "switchd")
     }
 
@@ -139,5 +165,40 @@ mod tests {
         for line in [unknown, missing, twice] {
             assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
         }
+    }
+
+    #[test]
+    fn values_are_refused_in_words_of_ours() {
+        let says = |flag: &str, value: &str| complaint(&["switchd", "attach", flag, value]);
+        for bad in ["x", "-1", "0", "99999999999", ""] {
+            assert_eq!(
+                says("--pid", bad),
+                format!(
+                    "--pid: '{bad}' is not the number of a process: write a number from 1 to 2147483647"
+                )
+            );
+        }
+        assert_eq!(
+            says("--exit-fd", "-3"),
+            "--exit-fd: '-3' is not the number of a descriptor: write a number from 3 to 2147483647"
+        );
+        assert_eq!(
+            says("--ip", "10.0.0.256"),
+            "--ip: '10.0.0.256' is not an IPv4 address: write four numbers, as 10.0.0.2"
+        );
+        assert_eq!(
+            says("--ifname", "a/b"),
+            "--ifname: interface name 'a/b' contains one of / : % , @: use letters, digits, '-', '_' and '.'"
+        );
+    }
+
+    #[test]
+    fn negative_numbers_reach_those_who_check_them() {
+        let args = ["switchd", "--spin", "-5", "--mtu", "-1"].map(Into::into);
+        let raw = words::<Switchd>(args).unwrap().raw;
+        assert_eq!(raw.spin.as_deref(), Some("-5"));
+        assert_eq!(raw.mtu.as_deref(), Some("-1"));
+        // A flag in a value's place is still a flag.
+        assert!(complaint(&["switchd", "--spin", "--mtu"]).contains("--spin"));
     }
 }
