@@ -2,6 +2,7 @@
 
 use crate::cli::flags::Raw;
 use crate::plan::Failure;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Reads a configuration file.
@@ -11,8 +12,12 @@ use std::path::Path;
 /// has an unknown key (the nearest known one is named) or a value of the wrong type.
 pub fn load(path: &Path) -> Result<Raw, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| {
+        let why = match e.kind() {
+            ErrorKind::InvalidData => "it is not a text file".to_owned(),
+            _ => e.to_string(),
+        };
         Failure::Refused(format!(
-            "cannot read the configuration {}: {e}; check --config",
+            "cannot read the configuration {}: {why}; check --config",
             path.display()
         ))
     })?;
@@ -38,7 +43,20 @@ pub fn parse(text: &str) -> Result<Raw, String> {
             });
         }
     }
-    toml::from_str(text).map_err(|e| complaint(text, &e))
+    toml::from_str(text).map_err(|e| {
+        let key = table.iter().find(|(key, value)| {
+            let alone = toml::Table::from_iter([((*key).clone(), (*value).clone())]);
+            alone.try_into::<Raw>().is_err()
+        });
+        let said = complaint(text, &e);
+        match (key, said.split_once("invalid type: ")) {
+            (Some((key, _)), Some((line, kinds))) => {
+                let kinds = kinds.replacen(", expected ", ": write ", 1);
+                format!("{line}'{key}' cannot be {kinds}")
+            }
+            _ => said,
+        }
+    })
 }
 
 /// The known name most like `key`, and whether it is so like it that it was probably meant.
@@ -106,10 +124,19 @@ mod tests {
             ),
             ("mtu = 1500\nmtu = 1", &["line 2"]),
             ("mtu =", &["line 1"]),
-            ("mtu = 1.5", &["line 1", "whole number"]),
-            ("\n\nports = 80", &["line 3", "list of strings"]),
-            ("ports = [80]", &["line 1"]),
-            ("[subnet]\na = 1", &["string"]),
+            (
+                "spin = 5\nmtu = 1.5",
+                &["line 2: 'mtu' cannot be floating point `1.5`: write a string, a whole number"],
+            ),
+            (
+                "\n\nports = 80",
+                &["line 3: 'ports' cannot be", "write a list of strings"],
+            ),
+            (
+                "ports = [80]",
+                &["line 1: 'ports' cannot be integer `80`: write a string"],
+            ),
+            ("[subnet]\na = 1", &["'subnet'", "string"]),
         ] {
             let e = parse(text).unwrap_err();
             assert!(!e.contains('\n'), "{e}");

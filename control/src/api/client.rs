@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -177,11 +178,18 @@ impl Client {
         }
     }
 
+    fn path_is_socket(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|m| m.file_type().is_socket())
+    }
+
     fn nobody(&self, e: &io::Error) -> ClientError {
         let why = match e.kind() {
             ErrorKind::NotFound => {
                 "the socket does not exist; start switchd, or say where it is with --control PATH"
                     .to_owned()
+            }
+            ErrorKind::ConnectionRefused if !self.path_is_socket() => {
+                "it is not a socket; say where it is with --control PATH".to_owned()
             }
             ErrorKind::ConnectionRefused => {
                 "its daemon is gone; start switchd again, or say where it is with --control PATH"

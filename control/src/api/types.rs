@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 /// A namespace to attach.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a spec")]
 pub struct AttachRequest {
     /// `NETNS[:IP][,name=eth0][,mac=..]`
     pub spec: String,
@@ -15,7 +15,7 @@ pub struct AttachRequest {
 
 /// A port to publish.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with a spec")]
 pub struct PublishRequest {
     /// `[HOST_IP:]PORT[-END]:CONTAINER_IP:PORT[-END][/tcp|udp]`
     pub spec: String,

@@ -15,7 +15,7 @@ use dataplane::port::PortQueue;
 use dataplane::port::sys::tap;
 use dataplane::worker::wait::Wait;
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,8 +59,20 @@ struct Supers {
     udp: u32,
 }
 
+impl Trial {
+    /// Whether something did not come in time, which a machine that stood still does too.
+    fn late(&self) -> bool {
+        let late = |r: &io::Result<()>| {
+            let kind = r.as_ref().err().map(io::Error::kind);
+            matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        };
+        late(&self.tcp) || late(&self.udp)
+    }
+}
+
 /// From trials to findings: without TSO and USO when the stream fails, without USO when the
-/// datagrams do, with nothing when partial checksums alone fail too.
+/// datagrams do, with nothing when partial checksums alone fail too. What is only late gets a
+/// second trial, and where plain frames fail as well the offloads are not to blame.
 fn judge(wanted: tap::Offload, trial: &dyn Fn(tap::Offload) -> Result<Trial, String>) -> Findings {
     let mut offload = wanted;
     let mut notes = Vec::new();
@@ -70,6 +82,10 @@ fn judge(wanted: tap::Offload, trial: &dyn Fn(tap::Offload) -> Result<Trial, Str
             break;
         }
         let t = match trial(offload) {
+            Ok(t) if t.late() => trial(offload),
+            other => other,
+        };
+        let t = match t {
             Ok(t) => t,
             Err(why) => {
                 notes.push(format!("the offloads were not tested: {why}"));
@@ -92,10 +108,23 @@ fn judge(wanted: tap::Offload, trial: &dyn Fn(tap::Offload) -> Result<Trial, Str
                 offload.tso = false;
                 offload.uso = false;
             }
-            (Err(e), _) | (_, Err(e)) => {
-                notes.push(format!("partial checksums fail here ({e}): left out"));
-                offload.csum = false;
-            }
+            (Err(e), _) | (_, Err(e)) => match trial(tap::Offload::NONE) {
+                Ok(Trial {
+                    tcp: Ok(()),
+                    udp: Ok(()),
+                    ..
+                }) => {
+                    notes.push(format!("partial checksums fail here ({e}): left out"));
+                    offload.csum = false;
+                }
+                _ => {
+                    offload = wanted;
+                    notes = vec![format!(
+                        "the offloads were not tested: plain frames fail too ({e})"
+                    )];
+                    break;
+                }
+            },
         }
     }
     Findings { offload, notes }
@@ -300,7 +329,22 @@ mod tests {
         assert_eq!((f.offload, f.notes.len()), (only(true, true, false), 1));
         assert_eq!(with(|o| (o.tso, false)).offload, only(true, false, false));
         assert_eq!(with(|o| (o.csum, false)).offload, tap::Offload::NONE);
-        assert_eq!(*asked.borrow(), 2);
+        assert_eq!(*asked.borrow(), 3);
+        let f = with(|_| (true, true));
+        assert_eq!((f.offload, f.notes.len()), (tap::Offload::AUTO, 1));
+        assert!(f.notes[0].contains("plain frames fail too (bad)"), "{f:?}");
+        // A machine that stood still once is asked again, and believed then.
+        let times = RefCell::new(0);
+        let f = judge(tap::Offload::AUTO, &|_| {
+            *times.borrow_mut() += 1;
+            let late = Err(ErrorKind::WouldBlock.into());
+            Ok(Trial {
+                tcp: if *times.borrow() == 1 { late } else { Ok(()) },
+                udp: Ok(()),
+                supers: Supers::default(),
+            })
+        });
+        assert_eq!((f.offload, f.notes.len()), (tap::Offload::AUTO, 0));
         let f = judge(tap::Offload::AUTO, &|_| Err("not permitted".into()));
         assert_eq!(f.offload, tap::Offload::AUTO);
         assert!(f.notes[0].ends_with("not tested: not permitted"));

@@ -65,26 +65,63 @@ pub fn parse<T: Parser + CommandFactory>(
     program: &str,
     args: impl IntoIterator<Item = std::ffi::OsString>,
 ) -> Parsed<T> {
-    match T::try_parse_from(args) {
+    let args: Vec<_> = args.into_iter().collect();
+    match words::<T>(&args) {
         Ok(t) => Parsed::Run(t),
         Err(e) => match e.kind() {
-            ErrorKind::DisplayHelp
-            | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-                    let line = format!("a command is missing: see {program} --help");
-                    return Parsed::Exit(Failure::Usage(line).report(program));
-                }
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 let _ = e.print();
                 Parsed::Exit(ExitCode::SUCCESS)
             }
-            _ => Parsed::Exit(Failure::Usage(one_line(&e, program)).report(program)),
+            _ => {
+                let help = help_for(&T::command(), program, &args);
+                Parsed::Exit(Failure::Usage(one_line(&e, &help)).report(program))
+            }
         },
     }
 }
 
+/// The words that show the help of what was asked for.
+fn help_for(command: &clap::Command, program: &str, args: &[std::ffi::OsString]) -> String {
+    let sub = args.iter().skip(1).find_map(|a| command.find_subcommand(a));
+    match sub.filter(|s| !s.is_hide_set()) {
+        Some(s) => format!("{program} {} --help", s.get_name()),
+        None => format!("{program} --help"),
+    }
+}
+
+/// The words as clap takes them. A negative number is a value as any other: who checks it knows
+/// what may stand there, and clap would take it for a flag.
+fn words<T: Parser + CommandFactory>(args: &[std::ffi::OsString]) -> Result<T, clap::Error> {
+    let command = with_negative_numbers(T::command());
+    T::from_arg_matches(&command.try_get_matches_from(args)?)
+}
+
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|a| {
+            let takes = a.get_action().takes_values();
+            a.allow_negative_numbers(takes)
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
 /// clap's complaint as one sentence, with its suggestion or a pointer to the help.
-fn one_line(e: &clap::Error, program: &str) -> String {
+fn one_line(e: &clap::Error, help: &str) -> String {
+    if matches!(
+        e.kind(),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+    ) {
+        return format!("a command is missing: see {help}");
+    }
+    // What a parser of ours refuses it has said in a sentence of its own.
+    if let (ErrorKind::ValueValidation, Some(why)) = (e.kind(), std::error::Error::source(e)) {
+        let flag = match e.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(s)) => s.split(' ').next().unwrap_or(s),
+            _ => "",
+        };
+        return format!("{flag}: {why}");
+    }
     let rendered = e.render().to_string();
     // The first paragraph is the complaint; further paragraphs are tips and usage.
     let complaint = rendered
@@ -107,7 +144,7 @@ fn one_line(e: &clap::Error, program: &str) -> String {
     });
     match near {
         Some(s) => format!("{complaint}: did you mean {s}?"),
-        None => format!("{complaint}; see {program} --help"),
+        None => format!("{complaint}; see {help}"),
     }
 }
 
@@ -116,8 +153,9 @@ mod tests {
     use super::*;
 
     fn complaint(args: &[&str]) -> String {
-        let e = Switchd::try_parse_from(args).unwrap_err();
-        one_line(&e, "switchd")
+        let args: Vec<_> = args.iter().map(Into::into).collect();
+        let e = words::<Switchd>(&args).unwrap_err();
+        one_line(&e, &help_for(&Switchd::command(), "switchd", &args))
     }
 
     #[test]
@@ -136,8 +174,48 @@ mod tests {
         assert!(missing.ends_with("see switchd --help"), "{missing}");
         let twice = complaint(&["switchd", "--mtu", "1", "--mtu", "2"]);
         assert!(twice.contains("--mtu"), "{twice}");
-        for line in [unknown, missing, twice] {
+        let inside = complaint(&["switchd", "replay"]);
+        assert!(inside.ends_with("see switchd replay --help"), "{inside}");
+        let nothing = words::<ctl::Switchctl>(&["switchctl", "--json"].map(Into::into));
+        let nothing = one_line(&nothing.unwrap_err(), "switchctl --help");
+        assert_eq!(nothing, "a command is missing: see switchctl --help");
+        for line in [unknown, missing, twice, inside] {
             assert!(!line.contains('\n') && !line.starts_with("error"), "{line}");
         }
+    }
+
+    #[test]
+    fn values_are_refused_in_words_of_ours() {
+        let says = |flag: &str, value: &str| complaint(&["switchd", "attach", flag, value]);
+        for bad in ["x", "-1", "0", "99999999999", ""] {
+            assert_eq!(
+                says("--pid", bad),
+                format!(
+                    "--pid: '{bad}' is not the number of a process: write a number from 1 to 2147483647"
+                )
+            );
+        }
+        assert_eq!(
+            says("--exit-fd", "-3"),
+            "--exit-fd: '-3' is not the number of a descriptor: write a number from 3 to 2147483647"
+        );
+        assert_eq!(
+            says("--ip", "10.0.0.256"),
+            "--ip: '10.0.0.256' is not an IPv4 address: write four numbers, as 10.0.0.2"
+        );
+        assert_eq!(
+            says("--ifname", "a/b"),
+            "--ifname: interface name 'a/b' contains one of / : % , @: use letters, digits, '-', '_' and '.'"
+        );
+    }
+
+    #[test]
+    fn negative_numbers_reach_those_who_check_them() {
+        let args = ["switchd", "--spin", "-5", "--mtu", "-1"].map(Into::into);
+        let raw = words::<Switchd>(&args).unwrap().raw;
+        assert_eq!(raw.spin.as_deref(), Some("-5"));
+        assert_eq!(raw.mtu.as_deref(), Some("-1"));
+        // A flag in a value's place is still a flag.
+        assert!(complaint(&["switchd", "--spin", "--mtu"]).contains("--spin"));
     }
 }

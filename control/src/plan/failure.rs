@@ -34,7 +34,8 @@ impl Failure {
 
     /// Prints `program: sentence` as one line on stderr and gives the exit code.
     pub fn report(&self, program: &str) -> ExitCode {
-        let line = self.to_string().replace(['\n', '\r'], " ");
+        // It may quote a file or a daemon, and a terminal would obey control characters.
+        let line = self.to_string().replace(char::is_control, " ");
         // A closed stderr leaves nobody to tell; the exit code still says it.
         let _ =
             std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{program}: {line}\n"));

@@ -188,12 +188,14 @@ fn network(raw: &Raw) -> Result<Network, Failure> {
 
 /// A path that fits a Unix socket's address (108 bytes with the closing zero), made absolute.
 fn control_path(text: &str) -> Result<PathBuf, Failure> {
-    let path = std::path::absolute(text).map_err(usage("control"))?;
-    if path.file_name().is_none() || text.ends_with('/') {
-        return Err(Failure::Usage(format!(
-            "--control: '{text}' is not the path of a file: write one, as /tmp/s.sock"
-        )));
-    }
+    let path = std::path::absolute(text)
+        .ok()
+        .filter(|p| p.file_name().is_some() && !text.ends_with('/'))
+        .ok_or_else(|| {
+            Failure::Usage(format!(
+                "--control: '{text}' is not the path of a file: write one, as /tmp/s.sock"
+            ))
+        })?;
     if path.as_os_str().len() > 107 {
         return Err(Failure::Usage(format!(
             "--control: '{text}' is too long for a Unix socket: at most 107 bytes"

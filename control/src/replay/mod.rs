@@ -130,16 +130,22 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (setup, ports) = setup(&capture, &plan, caps, 1);
     let mut replay = Replay::new(&capture, &setup, ports)?;
     let out = BufWriter::new(io::stdout().lock());
-    let told = story::tell(&mut replay, &capture, &setup, out);
-    let told = match told {
+    let mut outputs = Vec::new();
+    let told = story::tell(&mut replay, &capture, &setup, out, |sent| {
+        // Only a file needs them once more, and there may be many.
+        if args.write.is_some() {
+            outputs.extend(sent);
+        }
+    });
+    let balance = match told {
         // Nobody reads on, as under `head`.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
         other => other.map_err(Failure::refused)?,
     };
     if let Some(path) = &args.write {
-        save(path, &recorded(&replay, &setup, &told.outputs))?;
+        save(path, &recorded(&replay, &setup, &outputs))?;
     }
-    if let Err(equation) = told.balance {
+    if let Err(equation) = balance {
         return Err(Failure::Refused(format!(
             "frames are unaccounted for: {equation}"
         )));
@@ -177,12 +183,18 @@ pub fn load(path: &Path) -> Result<Capture, Failure> {
         .map_err(|e| Failure::Refused(format!("cannot read {}: {e}", path.display())))?;
     let capture =
         capture::read(&bytes).map_err(|e| Failure::Refused(format!("{}: {e}", path.display())))?;
-    match &capture.trouble {
-        Some(t) if capture.packets.is_empty() => {
-            Err(Failure::Refused(format!("{}: {t}", path.display())))
+    if capture.packets.is_empty() {
+        // A file whose packets are all of another kind says so; one that is just empty is replayed.
+        let other = capture.interfaces.iter().find(|i| i.passed_over > 0);
+        let why = capture
+            .trouble
+            .clone()
+            .or_else(|| other.and_then(Interface::refused));
+        if let Some(t) = why {
+            return Err(Failure::Refused(format!("{}: {t}", path.display())));
         }
-        _ => Ok(capture),
     }
+    Ok(capture)
 }
 
 /// Writes a capture file.

@@ -70,6 +70,11 @@ pub fn setup(capture: &Capture, plan: &Plan, caps: Caps, workers: usize) -> (Set
     }
     let mut of_interface = Vec::new();
     for i in &capture.interfaces {
+        if i.refused().is_some() {
+            // No packet of it is replayed, so it needs no port.
+            of_interface.push(0);
+            continue;
+        }
         let name = i.name.as_deref().unwrap_or(UNNAMED);
         let known = ports.iter().position(|p| p.name == name);
         of_interface.push(known.unwrap_or_else(|| {

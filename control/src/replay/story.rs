@@ -1,6 +1,6 @@
 //! The lines that are printed.
 
-use super::capture::Capture;
+use super::capture::{Capture, Packet};
 use super::lab::{Fate, Lab, Output, Setup};
 use super::{Replay, words};
 use dataplane::base::Reason;
@@ -9,42 +9,33 @@ use dataplane::frame::VnetHdr;
 use dataplane::slow::Verdict;
 use std::io::{self, Write};
 
-/// How it ended.
-pub(super) struct Told {
-    pub outputs: Vec<Output>,
-    pub balance: Result<(), String>,
-}
-
-/// Replays the capture and prints a line for each frame, then the counters.
+/// Replays the capture and prints a line for each frame, then the counters. What left the switch
+/// is given to `sent`. The result inside says whether every frame is accounted for.
 pub(super) fn tell(
     replay: &mut Replay,
     capture: &Capture,
     setup: &Setup,
     mut out: impl Write,
-) -> io::Result<Told> {
-    let mut all = Vec::new();
+    mut sent: impl FnMut(Vec<Output>),
+) -> io::Result<Result<(), String>> {
     let origin = capture.packets.first().map_or(0, |p| p.at);
     for (n, packet) in capture.packets.iter().enumerate() {
         let before = replay.lab().totals();
         let timed = replay.advance_to(packet);
         timers(&mut out, setup, &timed, &before, &replay.lab().totals())?;
-        all.extend(timed);
+        sent(timed);
 
         let before = replay.lab().totals();
         let became = replay.feed(packet, 0);
         let after = replay.lab().totals();
         let port = name(setup, replay.port(packet));
         let seconds = packet.at.saturating_sub(origin) as f64 / 1e9;
-        let said = packet
-            .comment
-            .as_deref()
-            .map(|c| format!(" [{}]", c.replace(['\n', '\r'], " ")))
-            .unwrap_or_default();
         writeln!(
             out,
-            "{:>4} {seconds:>11.6} {port}: {}{said} -> {}",
+            "{:>4} {seconds:>11.6} {port}: {}{} -> {}",
             n + 1,
             words::payload(&packet.bytes, &packet.hdr()),
+            beside(packet),
             fate(
                 setup,
                 replay.lab(),
@@ -53,22 +44,45 @@ pub(super) fn tell(
                 (&before, &after),
             ),
         )?;
-        all.extend(became.outputs);
+        sent(became.outputs);
     }
     let before = replay.lab().totals();
     let timed = replay.settle();
     let totals = replay.lab().totals();
     timers(&mut out, setup, &timed, &before, &totals)?;
-    all.extend(timed);
+    sent(timed);
+    passed_over(&mut out, capture)?;
     summary(&mut out, &totals)?;
-    Ok(Told {
-        outputs: all,
-        balance: totals.balance(),
-    })
+    Ok(totals.balance())
 }
 
-fn name(setup: &Setup, port: usize) -> &str {
-    setup.ports.get(port).map_or("?", |p| &p.name)
+/// What the capture says of a packet besides its bytes.
+fn beside(packet: &Packet) -> String {
+    let mut text = String::new();
+    let captured = packet.bytes.len();
+    if usize::try_from(packet.original_len).is_ok_and(|n| n > captured) {
+        // The switch can't know: to it the frame ends there.
+        text += &format!(
+            ", the capture has {captured} of its {} bytes",
+            packet.original_len
+        );
+    }
+    if let Some(c) = &packet.comment {
+        text += &format!(" [{}]", plain(c));
+    }
+    text
+}
+
+/// Text from a file as it may be printed: a terminal would obey its control characters.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn name(setup: &Setup, port: usize) -> String {
+    setup
+        .ports
+        .get(port)
+        .map_or("?".to_owned(), |p| plain(&p.name))
 }
 
 /// The reasons under which frames were lost between two moments, with how many.
@@ -131,10 +145,14 @@ pub fn fate(
             }
         }
         Some(Verdict::FloodBut(_)) => {
-            let names: Vec<&str> = rest.iter().map(|o| name(setup, o.port)).collect();
+            let names: Vec<String> = rest.iter().map(|o| name(setup, o.port)).collect();
             let changed = rest.iter().find(|o| !unchanged(o));
             let how = changed.map(|o| format!(", as {}", whole(o)));
-            let text = format!("flooded to {}{}", names.join(", "), how.unwrap_or_default());
+            let to = match names.as_slice() {
+                [] => "nobody".to_owned(),
+                names => names.join(", "),
+            };
+            let text = format!("flooded to {to}{}", how.unwrap_or_default());
             rest.clear();
             text
         }
@@ -179,6 +197,23 @@ fn timers(
     }
     for (r, n) in losses(before, after) {
         writeln!(out, "   -             a timer -> lost: {}", reason(r, n))?;
+    }
+    Ok(())
+}
+
+/// The packets that no switch could have met.
+fn passed_over(out: &mut impl Write, capture: &Capture) -> io::Result<()> {
+    for (n, i) in capture.interfaces.iter().enumerate() {
+        let Some(why) = i.refused().filter(|_| i.passed_over > 0) else {
+            continue;
+        };
+        let name = i.name.as_deref().map(plain);
+        let of = name.unwrap_or_else(|| format!("number {n}"));
+        writeln!(
+            out,
+            "   - {} packets of interface {of} are passed over: {why}",
+            i.passed_over
+        )?;
     }
     Ok(())
 }

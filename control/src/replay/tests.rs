@@ -33,8 +33,8 @@ fn story(c: &Capture) -> String {
     let (setup, ports) = setup(c, &plan_of(&Raw::default()), Caps::ALL, 1);
     let mut replay = Replay::new(c, &setup, ports).unwrap();
     let mut out = Vec::new();
-    let told = story::tell(&mut replay, c, &setup, &mut out).unwrap();
-    told.balance.unwrap();
+    let balance = story::tell(&mut replay, c, &setup, &mut out, drop).unwrap();
+    balance.unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -152,6 +152,55 @@ fn time_that_jumps_or_goes_back_is_survived() {
 }
 
 #[test]
+fn what_a_file_says_cannot_command_a_terminal() {
+    let mut c = capture_of(
+        vec![Interface::new("we\u{1b}[2Jb\n", None, None)],
+        vec![(0, 0, who_has())],
+    );
+    c.packets[0].comment = Some("red \u{1b}[31m\rand\nso on\u{9b}m".into());
+    let text = story(&c);
+    let control = |c: char| c.is_control() && c != '\n';
+    assert!(!text.contains(control), "{text:?}");
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .contains("[red  [31m and so on m] -> "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_cut_packet_is_said_to_be_cut_by_the_capture() {
+    let mut c = capture_of(vec![Interface::default()], vec![(0, 0, who_has())]);
+    c.packets[0].bytes.truncate(30);
+    let text = story(&c);
+    assert!(
+        text.contains(", the capture has 30 of its 42 bytes -> dropped: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn packets_of_another_kind_are_passed_over_in_words() {
+    let mut cooked = Interface::new("any", None, None);
+    cooked.set_link(113);
+    let mut c = capture_of(
+        vec![cooked, Interface::new("web", None, None)],
+        vec![(1, 0, who_has())],
+    );
+    c.interfaces[0].passed_over = 7;
+    let (s, ports) = setup(&c, &plan_of(&Raw::default()), Caps::ALL, 1);
+    let names: Vec<&str> = s.ports.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!((names, ports), (vec!["sw0", "web"], vec![0, 1]));
+    let text = story(&c);
+    assert!(
+        text.contains("7 packets of interface any are passed over: the packets are Linux cooked"),
+        "{text}"
+    );
+}
+
+#[test]
 fn an_unreadable_file_is_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.pcapng");
@@ -162,7 +211,7 @@ fn an_unreadable_file_is_one_sentence() {
         assert!(e.to_string().contains("x.pcapng: "), "{e}");
         e.to_string()
     };
-    assert!(says(b"hello").ends_with("neither a pcap nor a pcapng file"));
+    assert!(says(b"hello").contains("neither a pcap nor a pcapng file"));
     assert!(says(&[0x0a, 0x0d, 0x0d, 0x0a]).contains("cut short"));
     assert!(
         load(Path::new("/nonexistent.pcap"))

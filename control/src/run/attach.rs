@@ -8,6 +8,7 @@ use super::private::{self, Wishes};
 use super::switch::Switch;
 use super::{Made, published, with_ip};
 use crate::netns::sys::take_fd;
+use crate::plan::spec::scalar;
 use crate::plan::{Failure, IfName};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 #[derive(clap::Args, Clone, Debug)]
 pub struct AttachArgs {
     /// The process whose network namespace is attached.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = scalar::process)]
     pub pid: u32,
     /// Publish a port: [HOST_IP:]PORT[-END]:CONTAINER_PORT[-END][/tcp|udp]; repeated.
     #[arg(short = 'p', long = "publish", value_name = "SPEC")]
@@ -39,7 +40,7 @@ pub struct AttachArgs {
     )]
     pub ifname: IfName,
     /// Its address [the first free one].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = scalar::address)]
     pub ip: Option<Ipv4Addr>,
     /// Its subnet [the first free /24 of 10.0.0.0/8].
     #[arg(long, value_name = "ADDRESS/LEN")]
@@ -56,10 +57,10 @@ pub struct AttachArgs {
     )]
     pub uplink: String,
     /// Write "1" to this descriptor, and close it, when everything is there.
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", value_parser = scalar::descriptor)]
     pub ready_fd: Option<i32>,
     /// End when the other end of this descriptor is closed.
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", value_parser = scalar::descriptor)]
     pub exit_fd: Option<i32>,
     /// Control socket, for switchctl [one of its own in the runtime directory].
     #[arg(long, value_name = "PATH")]

@@ -48,7 +48,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The command's address [the next free one].
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::plan::spec::scalar::address)]
     pub ip: Option<Ipv4Addr>,
     /// Control socket of the daemon to attach to; without one a private switch is brought up.
     #[arg(long, value_name = "PATH")]

@@ -55,6 +55,38 @@ pub fn gateway(text: &str) -> Result<Ipv4Addr, SpecError> {
     host_address(text, "the gateway's address", text)
 }
 
+/// The number of a process, as a flag of clap's takes it.
+///
+/// # Errors
+/// What is no such number.
+pub fn process(text: &str) -> Result<u32, SpecError> {
+    small(text, "the number of a process", 1)
+}
+
+/// The number of a descriptor that is not one of the standard three.
+///
+/// # Errors
+/// What is no such number.
+pub fn descriptor(text: &str) -> Result<i32, SpecError> {
+    small(text, "the number of a descriptor", 3)
+}
+
+/// A number that the kernel keeps in an `int`.
+fn small<T: TryFrom<u64>>(text: &str, what: &'static str, min: u64) -> Result<T, SpecError> {
+    const MAX: u64 = i32::MAX as u64;
+    let n = number(text, what, min, MAX)?;
+    T::try_from(n).or_else(|_| scalar(text, what, "a smaller one"))
+}
+
+/// An IPv4 address by itself.
+///
+/// # Errors
+/// What is no address.
+pub fn address(text: &str) -> Result<Ipv4Addr, SpecError> {
+    text.parse()
+        .or_else(|_| scalar(text, "an IPv4 address", "four numbers, as 10.0.0.2"))
+}
+
 /// A whole number from `min` to `max`.
 pub fn number(text: &str, what: &'static str, min: u64, max: u64) -> Result<u64, SpecError> {
     match digits::<u64>(text) {

@@ -1,11 +1,8 @@
 //! The classic pcap format: one header, then packets of one interface.
 
 use super::bytes::Bytes;
-use super::{BadCapture, Capture, Interface, Packet};
+use super::{BadCapture, Capture, Interface, Packet, link};
 use dataplane::frame::VnetHdr;
-
-/// Link type of Ethernet.
-pub(super) const ETHERNET: u32 = 1;
 
 pub(super) fn read(file: &[u8]) -> Result<Capture, BadCapture> {
     let mut b = Bytes {
@@ -23,15 +20,16 @@ pub(super) fn read(file: &[u8]) -> Result<Capture, BadCapture> {
         0xa1b2_3c4d => 1_000_000_000,
         _ => return Err(BadCapture::NotACapture),
     };
-    // The upper bits tell of a frame check sequence.
-    if link & 0x0fff_ffff != ETHERNET {
-        return Err(BadCapture::LinkType(link & 0x0fff_ffff));
-    }
     let interface = Interface {
         ticks,
         snaplen,
+        // The upper bits tell of a frame check sequence.
+        other: link::other(link & 0x0fff_ffff),
         ..Interface::default()
     };
+    if let Some(bad) = interface.refused() {
+        return Err(bad);
+    }
     let mut capture = Capture::default();
     while !b.left.is_empty() {
         match packet(&mut b, &interface) {

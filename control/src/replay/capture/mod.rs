@@ -7,11 +7,14 @@
 
 mod bytes;
 mod classic;
+mod link;
 mod pcapng;
+mod refused;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use refused::BadCapture;
 pub use write::write;
 
 use dataplane::base::Mac;
@@ -32,6 +35,10 @@ pub struct Interface {
     /// Seconds to be added to its timestamps.
     offset: i64,
     snaplen: u32,
+    /// The link type of its packets, if they are no Ethernet frames.
+    other: Option<u32>,
+    /// Packets that are not in [`Capture::packets`], because they are no Ethernet frames.
+    pub passed_over: u64,
 }
 
 impl Interface {
@@ -44,7 +51,20 @@ impl Interface {
             ticks: 1_000_000_000,
             offset: 0,
             snaplen: 0,
+            other: None,
+            passed_over: 0,
         }
+    }
+
+    /// Makes it one whose packets begin otherwise than Ethernet frames.
+    #[cfg(test)]
+    pub(super) fn set_link(&mut self, link: u32) {
+        self.other = link::other(link);
+    }
+
+    /// Why its packets can't be replayed, if so.
+    pub fn refused(&self) -> Option<BadCapture> {
+        self.other.map(BadCapture::LinkType)
     }
 
     /// A count of this interface's clock as nanoseconds since 1970.
@@ -97,35 +117,16 @@ pub struct Capture {
     pub trouble: Option<BadCapture>,
 }
 
-/// Why a file, or the rest of one, can't be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum BadCapture {
-    /// No capture at all.
-    #[error("this is neither a pcap nor a pcapng file")]
-    NotACapture,
-    /// Ends in mid-header or mid-packet.
-    #[error("the file is cut short in the middle of {0}")]
-    CutShort(&'static str),
-    /// Contradicts itself.
-    #[error("the file is damaged: {0}")]
-    Damaged(&'static str),
-    /// Not Ethernet.
-    #[error(
-        "the packets are not Ethernet frames (link type {0}): capture on one interface, not on 'any'"
-    )]
-    LinkType(u32),
-}
-
 /// Reads a whole file. Packets in front of a damaged place are given; [`Capture::trouble`] says
-/// what is wrong there.
+/// what is wrong there. Packets that are no Ethernet frames are counted with their interface.
 ///
 /// # Errors
-/// When not even the head can be read.
+/// When not even the head can be read, or a classic file holds no Ethernet frames.
 pub fn read(file: &[u8]) -> Result<Capture, BadCapture> {
     match file.first_chunk::<4>() {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => Ok(pcapng::read(file)),
         Some([0xa1, 0xb2, 0xc3 | 0x3c, _] | [_, 0xc3 | 0x3c, 0xb2, 0xa1]) => classic::read(file),
-        _ => Err(BadCapture::NotACapture),
+        _ => Err(refused::instead(file)),
     }
 }
 

@@ -1,8 +1,7 @@
 //! pcapng: sections of blocks. Interfaces and packets are read, other blocks passed over.
 
 use super::bytes::Bytes;
-use super::classic::ETHERNET;
-use super::{BadCapture, Capture, Interface, Packet, comments};
+use super::{BadCapture, Capture, Interface, Packet, comments, link};
 use dataplane::base::Mac;
 use std::net::Ipv4Addr;
 
@@ -51,7 +50,7 @@ fn blocks(file: &[u8], capture: &mut Capture) -> Result<(), BadCapture> {
             return Err(BadCapture::Damaged("a block with two lengths"));
         }
         let done = match kind {
-            INTERFACE => interface(block, capture)?,
+            INTERFACE => interface(block, capture),
             PACKET => packet(block, first, capture),
             OLD_PACKET => old_packet(block, first, capture),
             SIMPLE_PACKET => simple_packet(block, first, capture),
@@ -83,16 +82,12 @@ fn options<'a>(mut b: Bytes<'a>, mut f: impl FnMut(u16, Bytes<'a>)) {
     }
 }
 
-fn interface(mut b: Bytes<'_>, capture: &mut Capture) -> Result<Option<()>, BadCapture> {
-    let (Some(link), Some(_), Some(snaplen)) = (b.u16(), b.u16(), b.u32()) else {
-        return Ok(None);
-    };
-    if u32::from(link) != ETHERNET {
-        return Err(BadCapture::LinkType(link.into()));
-    }
+fn interface(mut b: Bytes<'_>, capture: &mut Capture) -> Option<()> {
+    let (link, _, snaplen) = (b.u16()?, b.u16()?, b.u32()?);
     let mut i = Interface {
         ticks: 1_000_000,
         snaplen,
+        other: link::other(link.into()),
         ..Interface::default()
     };
     options(b, |code, mut value| match code {
@@ -120,7 +115,7 @@ fn interface(mut b: Bytes<'_>, capture: &mut Capture) -> Result<Option<()>, BadC
         _ => {}
     });
     capture.interfaces.push(i);
-    Ok(Some(()))
+    Some(())
 }
 
 fn packet(mut b: Bytes<'_>, first: usize, capture: &mut Capture) -> Option<()> {
@@ -147,14 +142,24 @@ fn stamped(mut b: Bytes<'_>, interface: usize, capture: &mut Capture) -> Option<
     });
     let (vnet, comment) = comments(said.iter().map(AsRef::as_ref));
     let at = capture.interfaces.get(interface)?.nanoseconds(ticks);
-    capture.packets.push(Packet {
+    let packet = Packet {
         at,
         interface,
         bytes,
         original_len,
         vnet,
         comment,
-    });
+    };
+    keep(packet, capture)
+}
+
+/// Puts an Ethernet frame with the packets, and counts another.
+fn keep(packet: Packet, capture: &mut Capture) -> Option<()> {
+    let i = capture.interfaces.get_mut(packet.interface)?;
+    match i.refused() {
+        Some(_) => i.passed_over += 1,
+        None => capture.packets.push(packet),
+    }
     Some(())
 }
 
@@ -166,13 +171,13 @@ fn simple_packet(mut b: Bytes<'_>, first: usize, capture: &mut Capture) -> Optio
     let n = usize::try_from(original_len.min(limit)).ok()?;
     let bytes = b.take(n)?.to_vec();
     let at = capture.packets.last().map_or(0, |p| p.at);
-    capture.packets.push(Packet {
+    let packet = Packet {
         at,
         interface: first,
         bytes,
         original_len,
         vnet: [0; dataplane::frame::VnetHdr::LEN],
         comment: None,
-    });
-    Some(())
+    };
+    keep(packet, capture)
 }

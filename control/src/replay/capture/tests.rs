@@ -115,7 +115,6 @@ fn a_file_cut_anywhere_gives_the_packets_in_front() {
     let c = read(&whole[..whole.len() - 1]).unwrap();
     assert_eq!(c.packets.len(), 2);
     assert_eq!(c.trouble, Some(BadCapture::CutShort("a block")));
-    assert_eq!(read(b""), Err(BadCapture::NotACapture));
     assert_eq!(read(b"%PDF-1.4"), Err(BadCapture::NotACapture));
 }
 
@@ -126,6 +125,56 @@ fn sections_begin_their_interfaces_anew() {
     let c = read(&two).unwrap();
     assert_eq!((c.interfaces.len(), c.packets.len()), (4, 6));
     assert_eq!(c.packets[3].interface, 3);
+}
+
+#[test]
+fn what_is_no_capture_says_what_to_do() {
+    let says = |file: &[u8]| read(file).unwrap_err().to_string();
+    assert_eq!(says(b""), "the file is empty: nothing was captured");
+    assert_eq!(
+        says(&[0x1f, 0x8b, 8, 0, 0, 0]),
+        "this is compressed: unpack it first, as by gunzip"
+    );
+    assert_eq!(
+        says(b"snoop\0\0\0\0\0\0\x02"),
+        "this is a capture in Sun's snoop format: convert it first, as by editcap -F pcapng IN OUT"
+    );
+    assert_eq!(
+        says(&classic(true, 0xa1b2_cd34, 1)),
+        "this is a capture in a modified pcap format: convert it first, as by editcap -F pcapng IN OUT"
+    );
+    assert_eq!(
+        says(&classic(false, 0xa1b2_c3d4, 276)),
+        "the packets are Linux cooked ones, of 'any' (link type 276), and a switch takes Ethernet \
+         frames: capture on one interface, not on 'any'"
+    );
+    assert_eq!(
+        says(&classic(false, 0xa1b2_c3d4, 105)),
+        "the packets are 802.11 frames (link type 105), and a switch takes Ethernet frames: capture \
+         on an Ethernet interface"
+    );
+}
+
+#[test]
+fn packets_of_another_kind_beside_ethernet_are_counted() {
+    let mut c = sample();
+    c.interfaces[1].set_link(113);
+    let mut file = bytes(&c);
+    // The writer's interfaces are all Ethernet: the second is made what it was meant to be.
+    let second = file
+        .windows(12)
+        .rposition(|w| w.starts_with(&[1, 0, 0, 0]) && w[8..] == [1, 0, 0, 0])
+        .unwrap();
+    file[second + 8] = 113;
+    let read = read(&file).unwrap();
+    assert_eq!((read.packets.len(), read.trouble.as_ref()), (2, None));
+    assert!(read.packets.iter().all(|p| p.interface == 0));
+    assert_eq!(read.interfaces[1].passed_over, 1);
+    assert_eq!(
+        read.interfaces[1].refused(),
+        Some(BadCapture::LinkType(113))
+    );
+    assert_eq!(read.interfaces[0].refused(), None);
 }
 
 proptest! {
