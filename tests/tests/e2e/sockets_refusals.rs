@@ -39,7 +39,7 @@ scenario!(wrong_words_get_one_line, || {
         (
             "attach --pid OWN --exit-fd 1",
             2,
-            "1 is not an open descriptor",
+            "'1' is not the number of a descriptor",
         ),
         ("attach --pid OWN --ifname a/b", 2, "a/b"),
         ("attach --pid OWN --mtu 10", 2, "--mtu"),
