@@ -3,6 +3,11 @@
 //! same scripted container, 64 KiB at a time, and pass them through the same kind of host socket;
 //! checksums are left out on both sides. The splice takes superframes at every MTU, smoltcp a frame
 //! for each segment.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench that cannot be set up ends"
+)]
 
 use control::uplink::sockets::splice::{New, Read, Splice, Todo};
 use control::uplink::sockets::wire::{self, Link, Segment, TcpOut, flag};
