@@ -23,11 +23,14 @@ impl Shared {
     /// Publishes: the rule of the switch, and the listeners of the host.
     pub(super) fn publish_parsed(&self, p: Publication) -> Result<RuleId, ApiError> {
         let mut state = self.state();
-        let rule = match self.sockets {
-            Some(_) => sockets::rule(&p),
-            None => p,
-        };
-        let id = self.workers.publish(rule).map_err(|e| match e {
+        let (id, external) = match self.sockets {
+            Some(_) => {
+                let asked = state.published.values().map(|p| &p.publication);
+                sockets::publish(&self.workers, &p, asked)
+            }
+            None => self.workers.publish(p).map(|id| (id, p.first)),
+        }
+        .map_err(|e| match e {
             PublishError::Overlap { .. } => ApiError::conflict(e),
             _ => ApiError::bad(e),
         })?;
@@ -39,7 +42,8 @@ impl Shared {
         let relay = match &self.sockets {
             None => self.listen(&p)?,
             Some(engine) => {
-                engine.publish(id.0, &p).map_err(|e| sockets::refusal(&e))?;
+                let listens = engine.publish(id.0, &p, external);
+                listens.map_err(|e| sockets::refusal(&e))?;
                 None
             }
         };
@@ -116,12 +120,9 @@ impl Shared {
     /// A rule in the words in which it was asked for.
     fn as_asked(&self, state: &State, r: &RuleReport) -> Shown {
         let listens = listens(state, r) || self.sockets.is_some();
-        let mut shown = report::publication(r, listens);
-        if let Some(asked) = state.published.get(&r.id) {
-            shown.spec = asked.publication.to_string();
-            shown.host_ip = asked.publication.host_ip;
-        }
-        shown
+        let asked = state.published.get(&r.id).map(|p| p.publication);
+        let publication = asked.unwrap_or(r.publication);
+        report::publication(&RuleReport { publication, ..*r }, listens)
     }
 }
 

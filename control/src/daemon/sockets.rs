@@ -3,13 +3,13 @@
 use super::{Attachment, Shared};
 use crate::api::ApiError;
 use crate::api::types::Uplink;
-use crate::plan::spec::Dns;
+use crate::plan::spec::{Dns, publication};
 use crate::plan::{Failure, Plan};
 use crate::run::resolv;
 use crate::uplink::sockets::{Config, EXTERNAL, ListenError, NEXT_HOP, PREFIX, SOCKETS, Sockets};
-use crate::workers::Far;
-use dataplane::base::{Mac, Role};
-use dataplane::nat::Publication;
+use crate::workers::{Far, Workers};
+use dataplane::base::{Mac, Role, RuleId};
+use dataplane::nat::{Publication, PublishError};
 use dataplane::port::PortQueue;
 use ipnet::Ipv4Net;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -85,7 +85,7 @@ pub(super) fn shown() -> Uplink {
 
 /// The rule by which the switch leads what the engine sends to a published port. The engine knows
 /// on which address of the host it listens; the switch knows one external address.
-pub(super) fn rule(p: &Publication) -> Publication {
+fn rule(p: &Publication) -> Publication {
     match p.host_ip {
         Some(ip) if !ip.is_loopback() => Publication {
             host_ip: Some(EXTERNAL),
@@ -93,6 +93,40 @@ pub(super) fn rule(p: &Publication) -> Publication {
         },
         _ => *p,
     }
+}
+
+/// Gives the switch the rule of a publication, and says by which external port it begins: its own,
+/// unless another address of the host has that one published already. `asked`: what is published.
+pub(super) fn publish<'a>(
+    workers: &Workers,
+    p: &Publication,
+    mut asked: impl Iterator<Item = &'a Publication>,
+) -> Result<(RuleId, u16), PublishError> {
+    if let Some(old) = asked.find(|old| publication::overlap(old, p)) {
+        return Err(PublishError::Overlap { new: *p, old: *old });
+    }
+    let mut rule = rule(p);
+    let mut refused = match workers.publish(rule) {
+        Ok(id) => return Ok((id, rule.first)),
+        Err(e) => e,
+    };
+    // Masquerade takes none of the low ports unless a container sends from one: from there on.
+    rule.first = 1;
+    while let PublishError::Overlap { .. } = refused {
+        let Some(last) = rule.first.checked_add(p.last - p.first) else {
+            break;
+        };
+        rule.last = last;
+        refused = match workers.publish(rule) {
+            Ok(id) => return Ok((id, rule.first)),
+            Err(PublishError::Overlap { old, .. }) if old.last < u16::MAX => {
+                rule.first = old.last + 1;
+                refused
+            }
+            Err(e) => e,
+        };
+    }
+    Err(refused)
 }
 
 pub(super) fn refusal(e: &ListenError) -> ApiError {

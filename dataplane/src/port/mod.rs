@@ -126,6 +126,12 @@ pub trait PortQueue: Send {
     /// Ends a batch: a port that gathers frames writes them now.
     fn flush(&mut self) {}
 
+    /// Whether there is an answer to what was written, which the descriptor need not tell of.
+    /// Asked after each batch, of whatever port; `None`: nothing here ever answers by itself.
+    fn answers(&mut self) -> Option<bool> {
+        None
+    }
+
     /// The descriptor to wait on, if the queue reads from one. `None`: nothing to read here
     /// (write-only queue), or a port that is polled (memory).
     fn poll_fd(&self) -> Option<RawFd>;

@@ -91,6 +91,8 @@ pub struct Worker {
     queues: Queues,
     batch: Batch,
     wait: Wait,
+    /// Ports whose queue may have an answer to what was written to it.
+    answering: Vec<PortId>,
     busy: Busy,
     commands: Receiver<Command>,
     events: Sender<Event>,
@@ -115,6 +117,7 @@ impl Worker {
             queues: Queues::default(),
             batch: Batch::default(),
             wait,
+            answering: Vec::new(),
             busy: Busy::new(pace.while_busy),
             commands,
             events,
@@ -171,6 +174,7 @@ impl Worker {
         if let Some(proto) = self.engine.switch().external.short(now.tick()) {
             let _ = self.events.try_send(Event::PortsShort(proto));
         }
+        self.hear_answers();
         match more {
             Ok(true) => self.wait.again(lane),
             Ok(false) => {}
@@ -182,10 +186,24 @@ impl Worker {
         }
     }
 
+    /// Ports that answer at once are read without a wake-up by their descriptor.
+    fn hear_answers(&mut self) {
+        for port in &self.answering {
+            if self
+                .queues
+                .get(*port)
+                .is_some_and(|q| q.answers() == Some(true))
+            {
+                self.wait.mark(*port);
+            }
+        }
+    }
+
     fn close(&mut self, port: PortId) {
         if let Some(queue) = self.queues.get(port) {
             self.wait.remove_queue(port, &**queue);
         }
+        self.answering.retain(|p| *p != port);
         self.queues.set(port, None);
     }
 
@@ -193,7 +211,10 @@ impl Worker {
     fn obey(&mut self) -> bool {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::AddPort(port, queue, done) => {
+                Command::AddPort(port, mut queue, done) => {
+                    if queue.as_mut().is_some_and(|q| q.answers().is_some()) {
+                        self.answering.push(port);
+                    }
                     let answer = match &queue {
                         Some(q) => self.wait.add_queue(port, &**q),
                         None => Ok(()),

@@ -2,11 +2,14 @@
 //!
 //! The scenario's own namespace is the host; `out` is behind a veth pair. The user owns nothing,
 //! finds `/dev/net/tun` open to all as on usual distributions, and has no runtime directory.
+//!
+//! Root becomes `nobody`. A person without privilege, who is root of the scenario's user namespace
+//! only, becomes `nobody` of one below that: the same person, without a right in the host's.
 
 use super::isolate::open_tun;
 use super::{Ns, bins, wait_for};
 use control::api::Client;
-use control::api::types::{Stats, Status};
+use control::api::types::{Publication, Stats, Status};
 use control::attach::loopback_up;
 use control::netlink::{Address, LinkChange, Netlink};
 use control::netns::Netns;
@@ -34,23 +37,26 @@ pub struct Rootless {
     pub host: Ns,
     /// The outside.
     pub out: Ns,
+    /// Holds the user's namespace, unless root of the machine runs the tests.
+    user: Option<Child>,
     dir: tempfile::TempDir,
 }
 
 impl Rootless {
-    /// Makes all three. `None` where the tests are not run by root, who alone can become another
-    /// user; it is said aloud.
-    pub fn new() -> Option<Rootless> {
-        if std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|m| !m.contains("4294967295")) {
-            eprintln!("SKIPPED: only root can become an ordinary user");
-            return None;
-        }
+    /// Makes all three.
+    #[expect(clippy::new_without_default, reason = "it makes namespaces")]
+    pub fn new() -> Rootless {
+        // user_namespaces(7): the map of the first one names all ids.
+        let root =
+            std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|m| m.contains("4294967295"));
         let dir = tempfile::tempdir().expect("a temporary directory");
         let allow = |p: &Path, mode| {
             fs::set_permissions(p, fs::Permissions::from_mode(mode)).expect("chmod");
         };
         allow(dir.path(), 0o777);
-        open_tun(&dir.path().join("tun")).expect("a device node");
+        if root {
+            open_tun(&dir.path().join("tun")).expect("a device node");
+        }
         for bin in bins::NAMES {
             let to = dir.path().join(bin);
             fs::copy(bins::path(bin), &to).expect("copying a program");
@@ -79,23 +85,45 @@ impl Rootless {
             };
             nl.change_link(index, &up).expect("up");
         }
-        Some(Rootless { host, out, dir })
+        Rootless {
+            host,
+            out,
+            user: (!root).then(user_below),
+            dir,
+        }
     }
 
     /// A program of ours, as the user starts it.
     pub fn command(&self, program: &str) -> Command {
         let own = self.dir.path().join(program);
-        let mut cmd = match own.exists() {
-            true => Command::new(own),
-            false => Command::new(program),
+        let program = match own.exists() {
+            true => own,
+            false => PathBuf::from(program),
         };
-        cmd.uid(USER)
-            .gid(USER)
-            .current_dir("/")
+        let mut cmd;
+        if let Some(user) = &self.user {
+            cmd = Command::new("nsenter");
+            cmd.args(["--user", "--preserve-credentials", "--target"])
+                .arg(user.id().to_string())
+                .arg("--")
+                .arg(program);
+        } else {
+            cmd = Command::new(program);
+            cmd.uid(USER).gid(USER);
+        }
+        cmd.current_dir("/")
             .env("TMPDIR", self.dir.path())
             .env_remove("XDG_RUNTIME_DIR")
             .stdin(Stdio::null());
         cmd
+    }
+
+    /// A range of groups with the user's in it, as the host counts them.
+    pub const fn groups(&self) -> &'static str {
+        match self.user {
+            None => "0 2147483647",
+            Some(_) => "0 0",
+        }
     }
 
     /// The program's place, for a shell.
@@ -131,6 +159,32 @@ impl Rootless {
     }
 }
 
+/// A process that is [`USER`] of a user namespace below the scenario's.
+fn user_below() -> Child {
+    let child = Command::new("unshare")
+        .arg("--user")
+        .arg(format!("--map-user={USER}"))
+        .arg(format!("--map-group={USER}"))
+        .args(["--", "sleep", "1000"])
+        .spawn()
+        .expect("unshare");
+    let path = format!("/proc/{}/comm", child.id());
+    wait_for("the user is there", || {
+        let comm = fs::read_to_string(&path).ok()?;
+        (comm.trim() == "sleep").then_some(())
+    });
+    child
+}
+
+impl Drop for Rootless {
+    fn drop(&mut self) {
+        if let Some(user) = &mut self.user {
+            let _ = user.kill();
+            let _ = user.wait();
+        }
+    }
+}
+
 /// The process of `sleep` below `parent`.
 fn sleeper(parent: u32) -> Option<u32> {
     let path = format!("/proc/{parent}/task/{parent}/children");
@@ -162,6 +216,12 @@ impl Running {
     /// The switch's counters.
     pub fn stats(&self) -> Stats {
         self.client.get("/v1/stats").expect("the counters")
+    }
+
+    /// What is published, in the words of `--ports`.
+    pub fn published(&self) -> Vec<String> {
+        let all: Vec<Publication> = self.client.get("/v1/publications").expect("an answer");
+        all.into_iter().map(|p| p.spec).collect()
     }
 
     /// The engine's.

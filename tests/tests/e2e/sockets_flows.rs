@@ -27,13 +27,17 @@ fn hold() {
     }
     raise();
     let listener = std::net::TcpListener::bind((OUTSIDE, 7000)).expect("listening");
-    let mut all: Vec<TcpStream> = Vec::new();
-    listener.set_nonblocking(true).expect("a listener");
-    loop {
+    let (accepted, new) = std::sync::mpsc::channel();
+    // At once: a backlog that is full would have clients wait for a second.
+    std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             stream.set_nonblocking(true).expect("a stream");
-            all.push(stream);
+            accepted.send(stream).expect("a holder");
         }
+    });
+    let mut all: Vec<TcpStream> = Vec::new();
+    loop {
+        all.extend(new.try_iter());
         all.retain_mut(|s| {
             let mut byte = [0; 16];
             match s.read(&mut byte) {
@@ -49,7 +53,7 @@ fn hold() {
 
 scenario!(ten_thousand_flows, || {
     const FLOWS: usize = 10_000;
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     // Three processes hold an end each; this one also what the lab needs.
     if raise() < FLOWS * 2 {
         eprintln!("SKIPPED: the limit on open files is below {}", FLOWS * 2);
@@ -93,11 +97,8 @@ scenario!(ten_thousand_flows, || {
         assert_eq!(&got, b"abcd");
     }
     let s = running.sockets();
-    assert_eq!(
-        (s.tcp_limit, s.half_open_evicted, s.resent),
-        (0, 0, 0),
-        "{s:?}"
-    );
+    // What is sent again depends on how long this machine stood still.
+    assert_eq!((s.tcp_limit, s.half_open_evicted), (0, 0), "{s:?}");
     drop(flows);
     wait_for("all are closed, and nothing is held for them", || {
         let s = running.sockets();
@@ -109,7 +110,7 @@ scenario!(ten_thousand_flows, || {
 });
 
 scenario!(a_slow_reader_holds_up_nobody, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let running = lab.run(&["-p", "5000:5000"]);
     let inside = running.inside();
     let server = lab.out.listen(OUTSIDE, 7000);
@@ -156,7 +157,7 @@ fn begin(to: SocketAddrV4) -> OwnedFd {
 }
 
 scenario!(half_open_ones_make_room_for_others, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let files = raise();
     let half = files.saturating_sub(128) / 4;
     let index = lab.host.link("v0").expect("v0").index;

@@ -7,7 +7,7 @@ use switchd_tests::lab::rootless::Rootless;
 use switchd_tests::scenario;
 
 scenario!(wrong_words_get_one_line, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let _taken = lab.host.listen(Ipv4Addr::UNSPECIFIED, 6000);
     let own = std::process::id().to_string();
     let true_ = ["--", "true"];

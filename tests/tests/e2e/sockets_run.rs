@@ -1,8 +1,11 @@
 //! `switchd run` by an ordinary user: the outside by the host's ordinary sockets.
 
+use control::netlink::Netlink;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
+use switchd_tests::lab::nic::give_address;
 use switchd_tests::lab::rootless::{HOST, NOBODY, OUTSIDE, Rootless};
 use switchd_tests::lab::tcp::{accept, exchange, try_exchange};
 use switchd_tests::lab::udp::{Echo, echoes};
@@ -14,7 +17,7 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const MIB: usize = 1 << 20;
 
 scenario!(streams_go_out_by_the_hosts_address, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let running = lab.run(&[]);
     let inside = running.inside();
     let server = lab.out.listen(OUTSIDE, 7000);
@@ -27,7 +30,7 @@ scenario!(streams_go_out_by_the_hosts_address, || {
     let own = lab.host.listen(Ipv4Addr::UNSPECIFIED, 7001);
     exchange(&inside, at(HOST, 7001), &own, 1_000);
     let s = running.sockets();
-    assert_eq!((s.tcp_out, s.tcp_in, s.resent), (4, 0, 0), "{s:?}");
+    assert_eq!((s.tcp_out, s.tcp_in), (4, 0), "{s:?}");
     assert_eq!(
         lab.host.links(),
         ["lo", "v0"],
@@ -37,7 +40,7 @@ scenario!(streams_go_out_by_the_hosts_address, || {
 });
 
 scenario!(a_published_port_shows_the_client, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let only = format!("{HOST}:5002:5000");
     let running = lab.run(&["-p", "5000:5000", "-p", "127.0.0.1:5001:5000", "-p", &only]);
     let inside = running.inside();
@@ -67,7 +70,7 @@ scenario!(a_published_port_shows_the_client, || {
 });
 
 scenario!(errors_are_told_as_they_were, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let running = lab.run(&[]);
     let inside = running.inside();
     let kind = |ip, port| inside.connect(at(ip, port)).unwrap_err();
@@ -85,15 +88,28 @@ scenario!(errors_are_told_as_they_were, || {
     udp.send(b"x").expect("sending");
     let e = udp.recv(&mut [0; 9]).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::ConnectionRefused);
+    // To each its code; such an error is told to those alone who ask for it (ip(7)).
+    for (ip, why) in [
+        (far, ErrorKind::NetworkUnreachable),
+        (NOBODY, ErrorKind::HostUnreachable),
+    ] {
+        let udp = inside.udp(Ipv4Addr::UNSPECIFIED, 0);
+        setsockopt(&udp, sockopt::Ipv4RecvErr, &true).expect("an option");
+        udp.set_read_timeout(Some(Duration::from_secs(15)))
+            .expect("a timeout");
+        udp.connect(at(ip, 9)).expect("a peer");
+        udp.send(b"x").expect("sending");
+        assert_eq!(udp.recv(&mut [0; 9]).unwrap_err().kind(), why);
+    }
     let s = running.sockets();
-    assert_eq!((s.tcp_refused, s.errors_in), (4, 1), "{s:?}");
+    assert_eq!((s.tcp_refused, s.errors_in), (4, 2), "{s:?}");
     // A peer that resets, after the connection was up.
     let server = lab.out.listen(OUTSIDE, 7000);
     let mut client = inside.connect(at(OUTSIDE, 7000)).expect("a connection");
     let (peer, _) = accept(&server).expect("a client");
-    nix::sys::socket::setsockopt(
+    setsockopt(
         &peer,
-        nix::sys::socket::sockopt::Linger,
+        sockopt::Linger,
         &libc::linger {
             l_onoff: 1,
             l_linger: 0,
@@ -103,6 +119,70 @@ scenario!(errors_are_told_as_they_were, || {
     drop(peer);
     let e = client.read(&mut [0]).expect_err("nothing to read");
     assert_eq!(e.kind(), ErrorKind::ConnectionReset);
+    running.finish();
+});
+
+scenario!(two_addresses_of_the_host_publish_one_port, || {
+    let lab = Rootless::new();
+    let second = Ipv4Addr::new(192, 0, 2, 3);
+    give_address(&lab.host, "v0", second, 24);
+    let words = [
+        format!("{HOST}:5000:5000"),
+        format!("{second}:5000:5001"),
+        format!("{HOST}:6000:6000/udp"),
+        format!("{second}:6000:6001/udp"),
+    ];
+    let flags: Vec<&str> = words.iter().flat_map(|w| ["-p", w]).collect();
+    let running = lab.run(&flags);
+    let inside = running.inside();
+    for (ip, port) in [(HOST, 5000), (second, 5001)] {
+        let server = inside.listen(Ipv4Addr::UNSPECIFIED, port);
+        let e = exchange(&lab.out, at(ip, 5000), &server, MIB);
+        assert_eq!(e.seen_by_server, e.client);
+    }
+    for (ip, port) in [(HOST, 6000), (second, 6001)] {
+        let echo = Echo::start(inside.udp(Ipv4Addr::UNSPECIFIED, port));
+        let client = lab.out.udp(OUTSIDE, 0);
+        assert_eq!(echoes(&client, at(ip, 6000), 3, 100).expect("echoes"), 3);
+        let seen = echo.finish();
+        assert_eq!(seen, [client.local_addr().expect("an address")]);
+    }
+    // They are shown as they were asked for, and one of them can be withdrawn.
+    let mut specs = running.published();
+    specs.sort();
+    let ip = "10.0.0.2";
+    let mut asked = [
+        format!("{HOST}:5000:{ip}:5000/tcp"),
+        format!("{second}:5000:{ip}:5001/tcp"),
+        format!("{HOST}:6000:{ip}:6000/udp"),
+        format!("{second}:6000:{ip}:6001/udp"),
+    ];
+    asked.sort();
+    assert_eq!(specs, asked);
+    running.finish();
+});
+
+scenario!(no_answer_is_silence, || {
+    let lab = Rootless::new();
+    lab.host
+        .run(|| std::fs::write("/proc/sys/net/ipv4/tcp_syn_retries", "1"))
+        .expect("a sysctl of the test's own namespace");
+    // What is sent there vanishes.
+    let index = lab.host.link("v0").expect("v0").index;
+    let mac = dataplane::base::Mac([2, 0, 0, 0, 0, 9]);
+    let mut netlink = lab.host.netlink();
+    netlink.add_neighbour(index, NOBODY, mac).expect("an entry");
+    let running = lab.run(&[]);
+    let inside = running.inside();
+    // The host gives up after 3 s. Its peer said nothing, and so does the switch: a SYN that the
+    // container sends once more is tried once more.
+    let limit = Duration::from_secs(8);
+    let connected = inside.run(|| TcpStream::connect_timeout(&at(NOBODY, 1), limit));
+    assert_eq!(connected.unwrap_err().kind(), ErrorKind::TimedOut);
+    wait_for("the host has given up", || {
+        let s = running.sockets();
+        (s.tcp_refused >= 1 && s.tcp_now == 0).then_some(())
+    });
     running.finish();
 });
 
@@ -118,7 +198,7 @@ fn port_seen(from: &UdpSocket, by: &UdpSocket) -> u16 {
 }
 
 scenario!(datagrams_keep_their_port_and_size, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let running = lab.run(&["-p", "6000:6000/udp"]);
     let inside = running.inside();
     let (a, b) = (lab.out.udp(OUTSIDE, 7000), lab.out.udp(OUTSIDE, 7001));
@@ -155,8 +235,50 @@ scenario!(datagrams_keep_their_port_and_size, || {
     running.finish();
 });
 
+/// Sends `data` as datagrams of `each` bytes in one superframe, and says what arrived.
+fn gathered(from: &UdpSocket, to: SocketAddr, by: &UdpSocket, data: &[u8], each: usize) {
+    setsockopt(from, sockopt::UdpGsoSegment, &(each as i32)).expect("UDP_SEGMENT");
+    assert_eq!(from.send_to(data, to).expect("sending"), data.len());
+    setsockopt(from, sockopt::UdpGsoSegment, &0).expect("UDP_SEGMENT");
+    for want in data.chunks(each) {
+        let mut got = vec![0; 65_536];
+        let (n, _) = by.recv_from(&mut got).expect("a datagram");
+        assert!(&got[..n] == want, "{n} bytes for {}", want.len());
+    }
+}
+
+scenario!(superframes_of_datagrams, || {
+    let lab = Rootless::new();
+    let running = lab.run(&["-p", "6000:6000/udp"]);
+    let inside = running.inside();
+    let out = lab.out.udp(OUTSIDE, 7000);
+    let client = inside.udp(Ipv4Addr::UNSPECIFIED, 0);
+    client.send_to(b"here", at(OUTSIDE, 7000)).expect("sending");
+    let (_, seen) = out.recv_from(&mut [0; 9]).expect("a datagram");
+    let data: Vec<u8> = (0..40_500).map(|n| (n / 7) as u8).collect();
+    for (bytes, each) in [(40_500, 1_000), (3_000, 1_472), (2_000, 1_000), (900, 17)] {
+        gathered(&client, at(OUTSIDE, 7000), &out, &data[..bytes], each);
+        gathered(&out, seen, &client, &data[..bytes], each);
+    }
+    // Published, and by the host's loopback, where the client comes as the gateway.
+    let server = inside.udp(Ipv4Addr::UNSPECIFIED, 6000);
+    for (ns, ip, to) in [
+        (&lab.out, OUTSIDE, HOST),
+        (&lab.host, Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST),
+    ] {
+        let client = ns.udp(ip, 0);
+        client.send_to(b"here", at(to, 6000)).expect("sending");
+        let (_, seen) = server.recv_from(&mut [0; 9]).expect("a datagram");
+        gathered(&client, at(to, 6000), &server, &data[..5_500], 1_000);
+        gathered(&server, seen, &client, &data[..5_500], 1_000);
+    }
+    let s = running.sockets();
+    assert_eq!(s.datagrams_dropped, 0, "{s:?}");
+    running.finish();
+});
+
 scenario!(a_smaller_mtu_on_the_way_is_told, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     lab.host.set_mtu("v0", 1_300);
     let running = lab.run(&[]);
     let server = lab.out.udp(OUTSIDE, 7000);
@@ -170,11 +292,13 @@ scenario!(a_smaller_mtu_on_the_way_is_told, || {
         got.map(|(n, _)| assert_eq!(n, 1_400))
     });
     assert!(running.sockets().errors_in >= 1);
+    // The way's MTU, and no other.
+    assert_eq!(getsockopt(&client, sockopt::IpMtu).expect("an MTU"), 1_300);
     running.finish();
 });
 
 scenario!(pings_pass_where_the_host_lets_them, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let running = lab.run(&[]);
     let inside = running.inside();
     let second = Duration::from_secs(1);
@@ -189,7 +313,7 @@ scenario!(pings_pass_where_the_host_lets_them, || {
     // The host's own word, here in a namespace of the test's.
     let range = "/proc/sys/net/ipv4/ping_group_range";
     lab.host
-        .run(|| std::fs::write(range, "0 2147483647"))
+        .run(|| std::fs::write(range, lab.groups()))
         .expect("a sysctl of the test's own namespace");
     assert!(pinged().all());
     assert_eq!(running.sockets().echoes, 2);
@@ -197,7 +321,7 @@ scenario!(pings_pass_where_the_host_lets_them, || {
 });
 
 scenario!(the_gateway_answers_dns_for_the_host, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let resolv = std::env::temp_dir().join(format!("resolv-{}", std::process::id()));
     std::fs::write(&resolv, "search lab\nnameserver 127.0.0.53\n").expect("a file");
     let bind = nix::mount::MsFlags::MS_BIND;
@@ -230,7 +354,7 @@ scenario!(the_gateway_answers_dns_for_the_host, || {
 });
 
 scenario!(superframes_of_any_mtu, || {
-    let Some(lab) = Rootless::new() else { return };
+    let lab = Rootless::new();
     let server = lab.out.listen(OUTSIDE, 7000);
     for mtu in ["576", "9000", "65520"] {
         let mut sleeper = lab

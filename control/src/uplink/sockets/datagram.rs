@@ -10,19 +10,17 @@
 use super::dest::{DNS, Side, resolve};
 use super::engine::{ECHO, Engine, UDP};
 use super::listen::Origin;
+use super::message::{self, count, each_of, uncut};
 use super::stats::add;
 use super::wire::{self, Packet, payload};
 use crate::forward::slab::Key;
 use dataplane::base::Mac;
 use dataplane::base::bytes::{be16, be32, byte, put16};
-use dataplane::frame::{Batch, VnetHdr};
+use dataplane::frame::{Batch, Gso, VnetHdr};
 use nix::sys::socket::{setsockopt, sockopt as nix_sockopt};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, ipproto,
-    socket_with,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use std::cmp::Reverse;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -89,7 +87,7 @@ impl Datagrams {
 }
 
 impl Engine {
-    /// A datagram from the switch.
+    /// A datagram from the switch, or several of one length. False if it has to be cut first.
     pub(super) fn udp(
         &mut self,
         side: Side,
@@ -98,12 +96,17 @@ impl Engine {
         parts: &[IoSlice<'_>],
         hdr: &VnetHdr,
         now: Instant,
-    ) {
+    ) -> bool {
+        let each = (hdr.gso == Gso::UdpL4).then_some(hdr.gso_size);
+        if each == Some(0) || (each.is_some() && side == Side::Host) {
+            return false;
+        }
         let len = usize::from(be16(head, p.l4 + 4));
         let unsummed = be16(head, p.l4 + 6) == 0;
         let right = len >= wire::UDP && p.l4 + len <= p.end;
         if !right || !(unsummed || self.checksum_holds(hdr, p, parts)) {
-            return add(&self.stats.unknown, 1);
+            add(&self.stats.unknown, 1);
+            return true;
         }
         let near = Near {
             side,
@@ -113,9 +116,9 @@ impl Engine {
         let far = SocketAddrV4::new(p.dst, be16(head, p.l4 + 2));
         let data = payload(parts, p.l4 + wire::UDP, p.l4 + len);
         if side == Side::Host && self.answer_local(near.at, far.port(), &data, now) {
-            return;
+            return true;
         }
-        self.send_datagram(near, far, p, head, &data, now);
+        self.send_datagram(near, far, (p, head), (&data, each), now)
     }
 
     /// An ICMP message from the switch: echo requests only.
@@ -139,51 +142,56 @@ impl Engine {
         };
         let far = SocketAddrV4::new(p.dst, 0);
         let data = payload(parts, p.l4, p.end);
-        self.send_datagram(near, far, p, head, &data, now);
+        self.send_datagram(near, far, (p, head), (&data, None), now);
     }
 
-    /// Sends by the socket of `near`, which is made when there is none.
+    /// Sends by the socket of `near`, which is made when there is none. False if the host's kernel
+    /// does not cut it into datagrams of the length that is given with the data.
     fn send_datagram(
         &mut self,
         near: Near,
         far: SocketAddrV4,
-        p: &Packet,
-        head: &[u8],
-        data: &[IoSlice<'_>],
+        (p, head): (&Packet, &[u8]),
+        (data, each): (&[IoSlice<'_>], Option<u16>),
         now: Instant,
-    ) {
+    ) -> bool {
         let Some(to) = resolve(&self.config, near.side, far) else {
             add(&self.stats.no_destination, 1);
             let code = if near.side == Side::Host { 3 } else { 1 };
-            return self.unreached(near.side, p, head, (3, code, 0));
+            self.unreached(near.side, p, head, (3, code, 0));
+            return true;
         };
         let id = match self.by_near.get(&near) {
             Some(id) => *id,
             None => match self.new_datagrams(near, p.mac, now) {
                 Ok(id) => id,
-                Err(e) => return self.no_socket(near, p, head, e),
+                Err(e) => {
+                    self.no_socket(near, p, head, e);
+                    return true;
+                }
             },
         };
         let Some(socket) = self.datagrams.get_mut(id) else {
-            return;
+            return true;
         };
         socket.dress(p);
         socket.last = now;
         let published = socket.origin.is_some();
+        let count = count(data, each);
         if published {
-            return match self.send_answer(id, to, data) {
-                Ok(_) => add(&self.stats.datagrams_out, 1),
-                Err(_) => {
+            match self.send_answer(id, to, data, each) {
+                Ok(_) => add(&self.stats.datagrams_out, count),
+                Err(e) => {
                     self.errors(id);
-                    add(&self.stats.datagrams_dropped, 1);
+                    if each.is_some() && uncut(e) {
+                        return false;
+                    }
+                    add(&self.stats.datagrams_dropped, count);
                 }
-            };
+            }
+            return true;
         }
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let send = |fd: &OwnedFd| {
-            rustix::net::sendmsg_addr(fd, &to, data, &mut SendAncillaryBuffer::default(), flags)
-        };
-        let mut sent = send(&socket.fd);
+        let mut sent = message::send(&socket.fd, to, data, None, each);
         let mut mtu = None;
         if sent.is_err() {
             // It may be about an earlier one: the queue of errors says about which.
@@ -193,8 +201,11 @@ impl Engine {
                 Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH)
             );
             if let Some(socket) = self.datagrams.get_mut(id).filter(|_| earlier) {
-                sent = send(&socket.fd);
+                sent = message::send(&socket.fd, to, data, None, each);
             }
+        }
+        if each.is_some() && sent.is_err_and(uncut) {
+            return false;
         }
         let counter = if near.echo {
             &self.stats.echoes
@@ -202,7 +213,7 @@ impl Engine {
             &self.stats.datagrams_out
         };
         match sent {
-            Ok(_) => add(counter, 1),
+            Ok(_) => add(counter, count),
             Err(Errno::NETUNREACH) => self.unreached(near.side, p, head, (3, 0, 0)),
             Err(Errno::HOSTUNREACH) => self.unreached(near.side, p, head, (3, 1, 0)),
             Err(Errno::ACCESS | Errno::PERM) => self.unreached(near.side, p, head, (3, 13, 0)),
@@ -211,8 +222,9 @@ impl Engine {
                 let mtu = mtu.unwrap_or(0).min(0xffff);
                 self.unreached(near.side, p, head, (3, 4, mtu));
             }
-            Err(_) => add(&self.stats.datagrams_dropped, 1),
+            Err(_) => add(&self.stats.datagrams_dropped, count),
         }
+        true
     }
 
     fn new_datagrams(&mut self, near: Near, mac: Mac, now: Instant) -> Result<Key, Errno> {
@@ -228,6 +240,9 @@ impl Engine {
         let fd = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, Some(proto))?;
         // Bound before it is watched, and to all addresses: the route chooses.
         rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0))?;
+        if !near.echo {
+            message::gather(&fd);
+        }
         self.insert_datagrams(Datagrams::new(fd, near, mac, now, None))
     }
 
@@ -305,7 +320,7 @@ impl Engine {
         }
     }
 
-    /// Reads one datagram into the batch's next slot.
+    /// Reads one datagram, or several of one length, into the batch's next slot.
     pub(super) fn datagram_serve(&mut self, id: Key, batch: &mut Batch, now: Instant) {
         const AT: usize = wire::ETH + wire::IP + wire::UDP;
         let Some(socket) = self.datagrams.get_mut(id) else {
@@ -320,13 +335,7 @@ impl Engine {
         let Some(into) = room.get_mut(AT..room_len) else {
             return;
         };
-        let published = socket.origin.is_some_and(|o| o.host_ip.is_none());
-        let got = match published {
-            true => super::asked::receive(socket, into),
-            false => rustix::net::recvfrom(&socket.fd, &mut *into, RecvFlags::DONTWAIT)
-                .map(|(n, _, from)| (n, from.and_then(|a| SocketAddrV4::try_from(a).ok()), None)),
-        };
-        let (n, from, asked) = match got {
+        let got = match message::receive(&socket.fd, into) {
             Ok(got) => got,
             Err(Errno::AGAIN) => return,
             // An error of an earlier datagram: its message comes by the queue.
@@ -339,18 +348,20 @@ impl Engine {
         let token = id.token(socket.kind());
         let [uplink, _] = &mut self.sides;
         uplink.ready.push_back(token);
-        let Some(from) = from else { return };
-        if let Some(asked) = asked {
+        let Some(from) = got.from else { return };
+        if let Some(asked) = got.to.filter(|_| origin.is_some()) {
             self.remember_asked(id, from, asked);
         }
         if near.echo {
-            let message = into.get(..n).unwrap_or(&[]).to_vec();
+            let message = into.get(..got.len).unwrap_or(&[]).to_vec();
             return self.echo_reply(near, mac, from, message);
         }
+        let one = got.each.map_or(got.len, usize::from).max(1);
         let (far, near) = match (origin, near.side) {
             (Some(origin), _) if !self.shown(&origin, *from.ip()) => {
-                let data = into.get(..n).unwrap_or(&[]).to_vec();
-                return self.local_datagram(id, &origin, from, &data, now);
+                let data = into.get(..got.len).unwrap_or(&[]).to_vec();
+                return each_of(&data, one)
+                    .for_each(|data| self.local_datagram(id, &origin, from, data, now));
             }
             (_, Side::Uplink) => (from, near),
             (_, Side::Host) => (SocketAddrV4::new(self.config.gateway, DNS), near),
@@ -358,19 +369,28 @@ impl Engine {
         if near.side == Side::Host && Some(from) != self.config.resolver {
             return add(&self.stats.datagrams_dropped, 1);
         }
-        add(&self.stats.datagrams_in, 1);
+        add(
+            &self.stats.datagrams_in,
+            got.len.div_ceil(one).max(1) as u64,
+        );
         let link = self.link(near.side, mac);
         if near.side == Side::Host {
             // This batch is the uplink's.
-            let data = into.get(..n).unwrap_or(&[]);
-            let mut bytes = vec![0; AT];
-            let hdr = wire::udp(&mut bytes, link, far, near.at, n);
-            bytes.extend(data);
-            return self.say(Side::Host, bytes, hdr);
+            let data = into.get(..got.len).unwrap_or(&[]).to_vec();
+            return each_of(&data, one).for_each(|data| {
+                let mut bytes = vec![0; AT];
+                let hdr = wire::udp(&mut bytes, link, far, near.at, data.len());
+                bytes.extend(data);
+                self.say(Side::Host, bytes, hdr);
+            });
         }
         if let Some(slot) = batch.next_slot() {
-            let hdr = wire::udp(slot.rx_room(0), link, far, near.at, n);
-            slot.set_received(AT + n, hdr);
+            let mut hdr = wire::udp(slot.rx_room(0), link, far, near.at, got.len);
+            if let Some(each) = got.each {
+                (hdr.gso, hdr.gso_size) = (Gso::UdpL4, each);
+                hdr.hdr_len = AT as u16;
+            }
+            slot.set_received(AT + got.len, hdr);
             batch.commit();
         }
     }

@@ -207,8 +207,8 @@ impl Engine {
         }
     }
 
-    /// Takes a frame from the switch.
-    pub fn frame(&mut self, side: Side, hdr: &VnetHdr, parts: &[IoSlice<'_>]) {
+    /// Takes a frame from the switch. False for a UDP superframe that has to be cut first.
+    pub fn frame(&mut self, side: Side, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> bool {
         let now = Instant::now();
         let len = parts.iter().map(|p| p.len()).sum();
         let mut gathered = [0; HEAD];
@@ -228,31 +228,34 @@ impl Engine {
             gathered.get(..at).unwrap_or(&[])
         };
         if be16(head, 12) == 0x0806 {
-            return self.arp(side, head);
+            self.arp(side, head);
+            return true;
         }
         let Some(p) = Packet::read(head, len) else {
             // Broadcasts of the bridge domain reach the host side too: IPv6, for one.
             if side == Side::Uplink {
                 add(&self.stats.unknown, 1);
             }
-            return;
+            return true;
         };
         // Broadcasts and what is flooded are nobody's business here.
         if side == Side::Host && p.dst != self.config.gateway {
-            return;
+            return true;
         }
         if p.is_fragment() {
-            return self.fragment(side, &p, head, parts, now);
+            self.fragment(side, &p, head, parts, now);
+            return true;
         }
         match p.proto {
             proto::TCP => self.tcp(side, &p, head, parts, hdr, now),
-            proto::UDP => self.udp(side, &p, head, parts, hdr, now),
+            proto::UDP => return self.udp(side, &p, head, parts, hdr, now),
             proto::ICMP => self.icmp(side, &p, head, parts, now),
             _ => {
                 add(&self.stats.unknown, 1);
                 self.unreached(side, &p, head, (3, 2, 0));
             }
         }
+        true
     }
 
     /// Whether a checksum that was finished by its sender is right.
@@ -289,11 +292,22 @@ impl Engine {
         }
     }
 
-    /// After a batch was written to us: the worker that reads is told that there is something.
-    pub fn flush(&mut self) {
+    /// Whether a side has something to say.
+    pub fn answers(&self, side: Side) -> bool {
+        let [uplink, host] = &self.sides;
+        let state = match side {
+            Side::Uplink => uplink,
+            Side::Host => host,
+        };
+        state.has_something()
+    }
+
+    /// After a batch was written to us: the worker that reads is told that there is something,
+    /// unless it is the one that wrote, and asks.
+    pub fn flush(&mut self, own: bool) {
         for side in [Side::Uplink, Side::Host] {
             let state = self.side(side);
-            if state.woken || !state.has_something() {
+            if own || state.woken || !state.has_something() {
                 continue;
             }
             state.woken = true;
@@ -336,7 +350,7 @@ impl Engine {
             self.serve(token, batch, now);
         }
         // What this call made for the other side.
-        self.flush();
+        self.flush(true);
         Ok(more || self.side(side).has_something())
     }
 

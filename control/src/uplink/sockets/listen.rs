@@ -37,6 +37,8 @@ pub(super) struct Origin {
     pub host_ip: Option<Ipv4Addr>,
     /// The published port.
     pub port: u16,
+    /// The port of [`EXTERNAL`] that stands for it.
+    pub external: u16,
     /// Where it leads.
     pub to: SocketAddrV4,
 }
@@ -108,11 +110,12 @@ pub enum ListenError {
 }
 
 impl Engine {
-    /// Listens for a publication under the number `id`; all of its ports, or none.
+    /// Listens for a publication under the number `id`; all of its ports, or none. `external`: the
+    /// first port of the switch's rule for it.
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn publish(&mut self, id: u32, p: &Publication) -> Result<(), ListenError> {
+    pub fn publish(&mut self, id: u32, p: &Publication, external: u16) -> Result<(), ListenError> {
         let wanted = usize::from(p.last - p.first) + 1;
         let left = self.limits.listeners.saturating_sub(self.listeners.len());
         if wanted > left {
@@ -123,6 +126,7 @@ impl Engine {
                 id,
                 host_ip: p.host_ip,
                 port,
+                external: external + (port - p.first),
                 to: SocketAddrV4::new(p.ip, p.port + (port - p.first)),
             };
             let made = match p.proto == Proto::UDP {
@@ -153,10 +157,11 @@ impl Engine {
     fn listen_udp(&mut self, origin: Origin) -> Result<(), Errno> {
         let fd = bound(&origin, SocketType::DGRAM)?;
         super::asked::watch(&fd);
+        super::message::gather(&fd);
         let near = Near {
             side: Side::Uplink,
             echo: false,
-            at: SocketAddrV4::new(EXTERNAL, origin.port),
+            at: SocketAddrV4::new(EXTERNAL, origin.external),
         };
         let now = Instant::now();
         let socket = Datagrams::new(fd, near, self.config.uplink_mac, now, Some(origin));
@@ -237,7 +242,7 @@ impl Engine {
         let shown = self.shown(origin, *client.ip());
         let (side, near, far) = match shown {
             true => {
-                let to = SocketAddrV4::new(EXTERNAL, origin.port);
+                let to = SocketAddrV4::new(EXTERNAL, origin.external);
                 (Side::Uplink, to, client)
             }
             false => {
@@ -379,7 +384,7 @@ impl Engine {
         };
         local.last = now;
         let (socket, client) = (local.socket, local.client);
-        match self.send_answer(socket, client, data) {
+        match self.send_answer(socket, client, data, None) {
             Ok(_) => add(&self.stats.datagrams_out, 1),
             Err(_) => add(&self.stats.datagrams_dropped, 1),
         }

@@ -5,7 +5,7 @@
 //! the host. Nothing is made on the host, neither an interface nor a rule.
 //!
 //! - `splice`: one TCP connection, ended here and gone on in a socket;
-//! - `datagram`: UDP and echoes, `errors`: what the outside says about them; `fragments`: what comes in pieces;
+//! - `datagram`: UDP and echoes, by `message`; `errors`: what the outside says about them; `fragments`: what comes in pieces;
 //! - `listen`: published ports; `asked`: by which address their clients came;
 //! - `engine`: all of them, what they wait for, and their limits;
 //! - `queue`: the engine as a port of the switch;
@@ -24,10 +24,12 @@ mod errors;
 mod fragments;
 mod limits;
 mod listen;
+mod message;
 mod owner;
 mod queue;
 pub mod splice;
 pub mod stats;
+mod sys;
 mod tcp;
 pub mod wire;
 

@@ -44,12 +44,18 @@ impl Sockets {
         Queue::all(&self.engine, Side::Host, self.queues)
     }
 
-    /// Listens for a publication under a number of the caller's; see [`Sockets::unpublish`].
+    /// Listens for a publication under a number of the caller's; see [`Sockets::unpublish`]. The
+    /// switch's rule for it begins with port `external` of [`super::EXTERNAL`].
     ///
     /// # Errors
     /// What the system refuses; nothing listens then.
-    pub fn publish(&self, id: u32, p: &dataplane::nat::Publication) -> Result<(), ListenError> {
-        lock(&self.engine).publish(id, p)
+    pub fn publish(
+        &self,
+        id: u32,
+        p: &dataplane::nat::Publication,
+        external: u16,
+    ) -> Result<(), ListenError> {
+        lock(&self.engine).publish(id, p, external)
     }
 
     /// Stops listening, and resets what came by it.

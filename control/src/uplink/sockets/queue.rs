@@ -43,7 +43,7 @@ impl PortQueue for Queue {
             csum: true,
             tso4: true,
             tso6: false,
-            uso: false,
+            uso: true,
         }
     }
 
@@ -55,12 +55,20 @@ impl PortQueue for Queue {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        lock(&self.engine).frame(self.side, hdr, parts);
-        Ok(())
+        match lock(&self.engine).frame(self.side, hdr, parts) {
+            true => Ok(()),
+            false => Err(SendError::Refused),
+        }
     }
 
     fn flush(&mut self) {
-        lock(&self.engine).flush();
+        // The worker that reads asks for answers itself.
+        lock(&self.engine).flush(self.fd.is_some());
+    }
+
+    fn answers(&mut self) -> Option<bool> {
+        self.fd?;
+        Some(lock(&self.engine).answers(self.side))
     }
 
     fn poll_fd(&self) -> Option<RawFd> {

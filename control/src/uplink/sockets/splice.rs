@@ -8,10 +8,11 @@
 //!   acknowledged when the socket took it. What the socket has no room for waits here, never more
 //!   than the window that the container was told of.
 //! - What the socket has is read straight into a frame of up to 64 KiB, no more than the
-//!   container's window; a copy stays here until it is acknowledged.
+//!   container's window; it stays in the socket until it is acknowledged (`kept`).
 //! - What is lost all the same is sent again after three duplicate ACKs or a time-out.
 
 use super::wire::{Segment, TcpOut, flag};
+use kept::Kept;
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,6 +20,7 @@ use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+mod kept;
 mod reading;
 mod writing;
 
@@ -115,7 +117,7 @@ pub struct Splice {
     wnd: u32,
     scale: Option<u8>,
     mss: u16,
-    unacked: VecDeque<u8>,
+    kept: Kept,
     fin_out: bool,
     blocked: bool,
     dups: u8,
@@ -172,6 +174,7 @@ impl Splice {
         Splice {
             far: new.far,
             near: new.near,
+            kept: Kept::of(&new.fd),
             fd: new.fd,
             phase,
             last: now,
@@ -183,7 +186,6 @@ impl Splice {
             wnd: 0,
             scale: None,
             mss: new.mss,
-            unacked: VecDeque::new(),
             fin_out: false,
             blocked: false,
             dups: 0,
@@ -215,9 +217,9 @@ impl Splice {
         self.pending.len()
     }
 
-    /// Bytes that wait for the container's acknowledgement.
+    /// Bytes of our own memory that wait for the container's acknowledgement.
     pub fn held(&self) -> usize {
-        self.unacked.len()
+        self.kept.memory()
     }
 
     /// The host's connect succeeded: the container's SYN is answered.
@@ -305,7 +307,7 @@ impl Splice {
         self.tries = 0;
         self.due = match self.una != self.nxt || self.wnd == 0 {
             true => Some(now + self.rto),
-            false if self.unacked.capacity() > SMALL => Some(now + TIDY),
+            false if self.kept.capacity() > SMALL => Some(now + TIDY),
             false => None,
         };
     }
@@ -393,7 +395,7 @@ impl Splice {
                 bytes -= 1;
                 todo.read = true;
             }
-            self.unacked.drain(..bytes.min(self.unacked.len()));
+            self.kept.acked(&self.fd, bytes);
             self.una = s.ack;
             self.wnd = window;
             self.dups = 0;

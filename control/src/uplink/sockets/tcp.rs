@@ -331,7 +331,8 @@ impl Engine {
             Errno::NETUNREACH => self.unreachable(key, mac, syn, 0),
             Errno::HOSTUNREACH | Errno::HOSTDOWN => self.unreachable(key, mac, syn, 1),
             Errno::ACCESS | Errno::PERM => self.unreachable(key, mac, syn, 13),
-            // As it was: no answer came.
+            // As it was: no answer came. The kernel's NAT says nothing either, and the container's own
+            // time-out ends about now; a SYN that it sends once more is tried once more.
             Errno::TIMEDOUT => {}
             Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL => {
                 add(&self.stats.tcp_limit, 1);
@@ -363,9 +364,12 @@ impl Engine {
 
     /// Ends a connection on the host's side.
     pub(super) fn close(&mut self, id: Key, end: End) {
-        let Some(flow) = self.remove(id) else {
+        let Some(mut flow) = self.remove(id) else {
             return;
         };
+        if end == End::Closed {
+            flow.splice.take_out();
+        }
         let opening = flow.splice.phase != Phase::Open;
         if end != End::Closed {
             add(

@@ -3,8 +3,6 @@
 use super::{End, LONGEST_RTO, Phase, Read, SUPER, Splice, TRIES, Todo, UNACKED};
 use crate::uplink::sockets::wire::flag;
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use std::collections::VecDeque;
 use std::time::Instant;
 
 impl Splice {
@@ -12,7 +10,7 @@ impl Splice {
     pub(super) fn allowed(&self) -> usize {
         let flying = self.nxt.wrapping_sub(self.una);
         let free = self.wnd.saturating_sub(flying) as usize;
-        free.min(UNACKED.saturating_sub(self.unacked.len()))
+        free.min(UNACKED.saturating_sub(self.kept.len()))
     }
 
     /// Reads what the host's socket has into `room`, whose front is kept free for `headers` bytes.
@@ -35,8 +33,8 @@ impl Splice {
         let Some(into) = room.get_mut(headers..headers + cap) else {
             return Read::Failed(Errno::MSGSIZE);
         };
-        match rustix::net::recv(&self.fd, &mut *into, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => {
+        match self.kept.read(&self.fd, into) {
+            Ok(0) => {
                 self.fin_out = true;
                 self.tell_window();
                 let fin = self.segment_at(self.nxt, flag::FIN | flag::ACK);
@@ -44,9 +42,8 @@ impl Splice {
                 self.start(now);
                 Read::Fin(fin)
             }
-            Ok((_, n)) => {
+            Ok(n) => {
                 self.last = now;
-                self.unacked.extend(into.get(..n).unwrap_or(&[]));
                 self.tell_window();
                 let out = self.segment_at(self.nxt, flag::PSH | flag::ACK);
                 self.nxt = self.nxt.wrapping_add(n as u32);
@@ -73,15 +70,15 @@ impl Splice {
         self.tell_window();
         let mss = usize::from(self.mss);
         let n = self
-            .unacked
+            .kept
             .len()
             .min((SUPER / mss * mss).max(mss))
             .min(self.wnd as usize);
         if n > 0 {
-            let bytes = self.unacked.range(..n).copied().collect();
+            let bytes = self.kept.front(&self.fd, n);
             let out = self.segment_at(self.una, flag::PSH | flag::ACK);
             todo.out.push((out, bytes));
-        } else if self.fin_out && self.unacked.is_empty() && self.una != self.nxt {
+        } else if self.fin_out && self.kept.len() == 0 && self.una != self.nxt {
             let fin = self.segment_at(self.una, flag::FIN | flag::ACK);
             todo.out.push((fin, Vec::new()));
         } else {
@@ -89,6 +86,11 @@ impl Splice {
             let probe = self.segment_at(self.una.wrapping_sub(1), flag::ACK);
             todo.out.push((probe, Vec::new()));
         }
+    }
+
+    /// Both directions have ended: nothing is left in the socket.
+    pub fn take_out(&mut self) {
+        self.kept.take_out(&self.fd);
     }
 
     /// Sends what is unacknowledged once more, at once.
@@ -106,9 +108,7 @@ impl Splice {
         let flying = self.una != self.nxt;
         if !flying && self.wnd > 0 {
             // It waited for a window that is there now, or rests.
-            if self.unacked.is_empty() {
-                self.unacked = VecDeque::new();
-            }
+            self.kept.tidy();
             self.due = None;
             self.blocked = false;
             todo.read = true;

@@ -120,9 +120,9 @@ fn bytes_pass_both_ways_and_are_acknowledged() {
         (ISS.wrapping_add(1), &b"answer"[..])
     );
     assert_eq!(p.read().0, Read::Empty);
-    assert_eq!(p.s.held(), 6);
+    assert_eq!(p.s.kept.len(), 6);
     p.give(6, ISS.wrapping_add(7), flag::ACK, 10_000, b"");
-    assert_eq!((p.s.held(), p.s.due), (0, None));
+    assert_eq!((p.s.kept.len(), p.s.due), (0, None));
 }
 
 #[test]
