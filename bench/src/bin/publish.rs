@@ -12,6 +12,7 @@ use bench::nets::{SwitchNet, serve};
 use bench::versus::AS_SWITCHD;
 use clap::Parser;
 use control::api::types::{Publication, PublishRequest};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,7 @@ fn round() -> Result<Vec<Duration>> {
 }
 
 fn start(flags: &[&str]) -> Result<SwitchNet> {
-    let program = [std::env::current_exe()?.into(), AS_SWITCHD.into()];
+    let program: [OsString; 2] = [std::env::current_exe()?.into(), AS_SWITCHD.into()];
     let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
     Ok(SwitchNet::by_nic(&program, &flags)??)
 }
