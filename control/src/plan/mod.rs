@@ -5,6 +5,7 @@
 pub mod addresses;
 pub mod failure;
 pub mod spec;
+mod tables;
 pub mod undo;
 pub mod validate;
 

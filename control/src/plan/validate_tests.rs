@@ -1,6 +1,8 @@
 use super::*;
+use dataplane::slow::{Limits, Timeouts};
 use dataplane::worker::wait::SPIN;
 use proptest::prelude::*;
+use std::time::Duration;
 
 fn here() -> Surroundings {
     Surroundings {

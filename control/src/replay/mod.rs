@@ -126,6 +126,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
     };
     let plan = plan(&raw, &here)?;
     let capture = load(&args.input)?;
+    if let Some(path) = args.write.as_deref().filter(|p| same(p, &args.input)) {
+        return Err(Failure::Usage(format!(
+            "--write: {} is the capture itself: name another file",
+            path.display()
+        )));
+    }
     let caps = caps(plan.offload);
     let (setup, ports) = setup(&capture, &plan, caps, 1);
     let mut replay = Replay::new(&capture, &setup, ports)?;
@@ -158,6 +164,12 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         ))),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Whether two paths lead to one file.
+fn same(a: &Path, b: &Path) -> bool {
+    let whole = |p: &Path| p.canonicalize().ok();
+    whole(a).is_some_and(|a| whole(b) == Some(a))
 }
 
 /// What ports with these offloads take unfinished.

@@ -4,7 +4,7 @@ use super::capture::Capture;
 use super::lab::Setup;
 use crate::plan::Plan;
 use crate::workers::config;
-use dataplane::base::{Mac, Role};
+use dataplane::base::{Mac, PortId, Role};
 use dataplane::port::Caps;
 use dataplane::slow::{PortSpec, UplinkConfig};
 use std::net::Ipv4Addr;
@@ -70,8 +70,9 @@ pub fn setup(capture: &Capture, plan: &Plan, caps: Caps, workers: usize) -> (Set
     }
     let mut of_interface = Vec::new();
     for i in &capture.interfaces {
-        if i.refused().is_some() {
-            // No packet of it is replayed, so it needs no port.
+        // No packet of another kind is replayed; and what has more interfaces than a switch has
+        // ports is refused when the switch is made.
+        if i.refused().is_some() || ports.len() > PortId::MAX_PORTS {
             of_interface.push(0);
             continue;
         }

@@ -182,6 +182,16 @@ fn a_cut_packet_is_said_to_be_cut_by_the_capture() {
 }
 
 #[test]
+fn more_interfaces_than_a_switch_has_ports_are_refused_at_once() {
+    let all = (0..30_000).map(|n| Interface::new(&format!("p{n}"), None, None));
+    let c = capture_of(all.collect(), vec![(29_999, 0, who_has())]);
+    let (s, ports) = setup(&c, &plan_of(&Raw::default()), Caps::ALL, 1);
+    assert_eq!((s.ports.len(), ports.len()), (4_097, 30_000));
+    let e = Replay::new(&c, &s, ports).err().unwrap().to_string();
+    assert!(e.contains("4096 ports"), "{e}");
+}
+
+#[test]
 fn packets_of_another_kind_are_passed_over_in_words() {
     let mut cooked = Interface::new("any", None, None);
     cooked.set_link(113);
@@ -198,6 +208,25 @@ fn packets_of_another_kind_are_passed_over_in_words() {
         text.contains("7 packets of interface any are passed over: the packets are Linux cooked"),
         "{text}"
     );
+}
+
+#[test]
+fn a_capture_is_never_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("x.pcapng");
+    save(&input, &capture_of(vec![Interface::default()], vec![])).unwrap();
+    let before = std::fs::read(&input).unwrap();
+    let args = Args {
+        write: Some(dir.path().join(".").join("x.pcapng")),
+        input: input.clone(),
+        ..Args::default()
+    };
+    let e = run(&args).unwrap_err();
+    assert!(
+        e.code() == 2 && e.to_string().starts_with("--write: "),
+        "{e}"
+    );
+    assert_eq!(std::fs::read(&input).unwrap(), before);
 }
 
 #[test]

@@ -75,6 +75,17 @@ fn name(proto: u8) -> String {
         2 => "IGMP".into(),
         6 => "TCP".into(),
         17 => "UDP".into(),
+        4 => "IPIP".into(),
+        41 => "IPv6 in IPv4".into(),
+        46 => "RSVP".into(),
+        47 => "GRE".into(),
+        50 => "ESP".into(),
+        51 => "AH".into(),
+        88 => "EIGRP".into(),
+        89 => "OSPF".into(),
+        103 => "PIM".into(),
+        112 => "VRRP".into(),
+        132 => "SCTP".into(),
         n => format!("IP protocol {n}"),
     }
 }

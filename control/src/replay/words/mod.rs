@@ -92,10 +92,37 @@ pub fn payload(bytes: &[u8], hdr: &VnetHdr) -> String {
         0x0806 => arp(inner).unwrap_or_else(|| "ARP cut short or of another kind".into()),
         0x86dd => ipv6(inner).unwrap_or_else(|| "IPv6 cut short".into()),
         0..0x0600 => format!("LLC frame, length {ethertype}, {} bytes", inner.len()),
-        _ => format!("EtherType 0x{ethertype:04x}, {} bytes", inner.len()),
+        _ => {
+            let name = kind(ethertype).map(|n| format!("{n}, "));
+            let name = name.unwrap_or_default();
+            format!("{name}EtherType 0x{ethertype:04x}, {} bytes", inner.len())
+        }
     };
     undone(&mut out, hdr);
     out
+}
+
+/// What goes by an EtherType that people meet, and the switch only bridges.
+fn kind(ethertype: u16) -> Option<&'static str> {
+    Some(match ethertype {
+        0x0842 => "wake-on-LAN",
+        0x8035 => "RARP",
+        0x8137 => "IPX",
+        0x809b | 0x80f3 => "AppleTalk",
+        0x8809 => "slow protocol (LACP)",
+        0x8847 | 0x8848 => "MPLS",
+        0x8863 => "PPPoE discovery",
+        0x8864 => "PPPoE session",
+        0x888e => "802.1X",
+        0x8899 => "loop detection",
+        0x88cc => "LLDP",
+        0x88e5 => "MACsec",
+        0x88e7 => "provider backbone bridging",
+        0x88f7 => "PTP",
+        0x8902 => "connectivity fault management",
+        0x9000 => "loopback test",
+        _ => return None,
+    })
 }
 
 /// The whole frame: MAC addresses and payload.

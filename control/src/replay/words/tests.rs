@@ -74,6 +74,17 @@ fn udp_and_what_may_be_wrong_with_it() {
 }
 
 #[test]
+fn what_is_only_bridged_has_a_name_too() {
+    assert_eq!(
+        say(&format!("{MACS} 88cc 0207")),
+        "LLDP, EtherType 0x88cc, 2 bytes"
+    );
+    assert_eq!(say(&format!("{MACS} 1234 00")), "EtherType 0x1234, 1 bytes");
+    let sctp = format!("{MACS} 0800 {}", UDP.replace("4011 66cb", "4084 6658"));
+    assert_eq!(say(&sctp), "SCTP 10.0.0.2 > 10.0.0.3 len 9 ttl 64");
+}
+
+#[test]
 fn an_icmp_error_says_what_it_is_about() {
     let error = format!(
         "{MACS} 0800 4500 0039 0000 0000 4001 66c2 0a000003 0a000002 0303 5050 00000000 {UDP}"
