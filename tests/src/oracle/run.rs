@@ -121,6 +121,11 @@ impl Runner {
         let mut talks = vec![Conversation::default(); s.flows.len()];
         let mut last_flow = 0;
         let tuples: Vec<Tuple> = s.flows.iter().map(Flow::tuple).collect();
+        // Flows of one tuple are one conversation: that of the first of them.
+        let talk_of = |flow: usize| {
+            let tuple = tuples.get(flow)?;
+            tuples.iter().position(|t| t == tuple)
+        };
         let mut damaged = false;
         let mut sides = [(); 3].map(|()| Side {
             views: vec![View::default(); s.flows.len()],
@@ -182,24 +187,19 @@ impl Runner {
             if self.verbose {
                 println!("{at}: {step:?}\n{}", told(&inputs[0], &outs, &switches));
             }
-            match (step, flow) {
-                (Step::Say(_, by, said, form), Some(n)) => {
-                    talks[n].say(*by, said, form, !outs[0].is_empty());
+            if let Some(talk) = talk_of(flow.unwrap_or(last_flow)).map(|n| &mut talks[n]) {
+                match step {
+                    Step::Say(_, by, said, form) => {
+                        talk.say(*by, said, form, !outs[0].is_empty());
+                    }
+                    Step::Stray(..) | Step::Again(_) => talk.disturb(),
+                    _ => {}
                 }
-                (Step::Stray(..), Some(n)) => talks[n].disturb(),
-                (Step::Again(_), _) => talks
-                    .get_mut(last_flow)
-                    .into_iter()
-                    .for_each(|t| t.disturb()),
-                _ => {}
             }
             if let Some(n) = flow.filter(|_| !inputs[0].is_empty()) {
                 last_flow = n;
             }
-            let odd = flow
-                .or(Some(last_flow))
-                .and_then(|n| talks.get(n))
-                .is_none_or(|t| t.odd);
+            let odd = talk_of(flow.unwrap_or(last_flow)).is_none_or(|n| talks[n].odd);
             let dropped = switches[0].dropped().to_vec();
             let case = Case {
                 step,
