@@ -117,6 +117,8 @@ fn cases() -> Vec<(String, Sequence)> {
         case("tcp-syn-in-fragments", &[], &[flow(Tcp, 3, false, Slot(2), (1023, 9000))], vec![Say(0, false, Said::plain(Syn, 1400), Form { df: false, fragments: Some((3, 0)), ..PLAIN }), Say(0, true, Said::plain(RstAck, 0), PLAIN)]),
         case("tcp-grace", &[], &[flow(Tcp, 0, false, Out(false), (1023, 9000))], vec![Say(0, true, said(Syn, (0, 0), 0, 60000, 1), PLAIN), Say(0, false, said(SynAck, (0, 0), 0, 60000, 8), PLAIN), Say(0, false, said(Ack, (0, -70_000), 1, 60000, 0), PLAIN), Say(0, true, said(Ack, (-200_000, 0), 0, 60000, 0), PLAIN)]),
         case("bad-options-silent", &[3], &[flow(Tcp, 1, false, Slot(3), (40000, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Ack, 1), PLAIN), Say(0, false, said(Syn, (0, 0), 0, 1, 0), Form { df: false, options: 5, ..PLAIN }), Say(0, true, Said::plain(Syn, 0), PLAIN)]),
+        case("tcp-reset-unheeded", &[0], &[flow(Tcp, 3, false, Slot(0), (1023, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, said(RstAck, (0, -1_000_000_000), 1, 60000, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
+        case("tcp-syn-ack-refused", &[], &[flow(Tcp, 3, false, Slot(2), (40000, 53)), flow(Tcp, 3, false, Slot(2), (40000, 53))], vec![Say(0, false, said(Syn, (200_000, 0), 0, 60000, 0), PLAIN), Say(1, true, Said::plain(Syn, 0), PLAIN), Say(1, false, Said::plain(SynAck, 0), PLAIN)]),
         case("another-port-chosen", &[], &[flow(Udp, 3, false, Slot(1), (40000, 9000)), flow(Udp, 3, false, Slot(3), (41234, 53))], vec![Say(0, false, Said::plain(Ack, 0), PLAIN), Say(1, false, Said::plain(Ack, 0), PLAIN)]),
     ]
 }
@@ -135,7 +137,7 @@ scenario!(each_difference_is_met_by_its_case, || {
 fn mended() -> Vec<(String, Sequence)> {
     vec![
         case("the other side opens after a RST of who had opened", &[0], &[flow(Tcp, 3, false, Slot(0), (41234, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN)]),
-        case("and the connection opens", &[0], &[flow(Tcp, 3, false, Slot(0), (41234, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, said(SynAck, (5000, 0), 0, 60000, 0), PLAIN), Say(0, true, said(Ack, (0, 5000), 0, 60000, 0), PLAIN)]),
+        case("and the connection opens", &[0], &[flow(Tcp, 3, false, Slot(0), (41234, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, said(SynAck, (5000, 0), 0, 60000, 0), PLAIN), Say(0, true, said(Ack, (0, 5001), 0, 60000, 0), PLAIN)]),
     ]
 }
 

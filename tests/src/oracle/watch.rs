@@ -54,6 +54,8 @@ pub struct Placed {
     pub late: bool,
     /// Who opened it sent a RST from elsewhere, before the other was heard.
     left: bool,
+    /// A RST passed of which Linux took no account.
+    unheeded: bool,
 }
 
 /// A conversation: what its two ends send, as it comes in.
@@ -72,6 +74,8 @@ struct Conversation {
     late: bool,
     /// Its initiator, before anything else was heard, sent a RST that is not behind its SYN.
     left: bool,
+    /// A RST at its place acknowledged what Linux takes for none.
+    unheeded: bool,
 }
 
 /// All conversations of a sequence.
@@ -118,6 +122,7 @@ impl Watch {
                 reopened: false,
                 late: false,
                 left: false,
+                unheeded: false,
             });
             (self.0.len() - 1, 0)
         });
@@ -145,6 +150,7 @@ impl Conversation {
             reopened: self.reopened,
             late: self.late,
             left: self.left,
+            unheeded: self.unheeded,
             ended: self.reset || self.said[0].finished && self.said[1].finished,
         }
     }
@@ -154,6 +160,7 @@ impl Conversation {
         if s.flags & RST != 0 {
             self.reset = true;
             self.left |= before.alone() && before.own.end != Some(s.seq);
+            self.unheeded |= before.resets_exactly() && !before.linux_takes_ack();
             return;
         }
         if s.flags & SYN == 0 {
@@ -267,6 +274,16 @@ impl Placed {
             && at_most(other_end.wrapping_sub(mine.max(MARGIN)), ack)
     }
 
+    /// Whether Linux takes what it acknowledges for something that the other side, from whom it
+    /// may have heard nothing, can have sent.
+    fn linux_takes_ack(&self) -> bool {
+        let (own, other) = (&self.own, &self.other);
+        let end = other.end.unwrap_or(0);
+        let oldest = end.wrapping_sub(window(own, other, 0).max(MARGIN));
+        let ack = self.segment.ack.filter(|ack| *ack != 0);
+        ack.is_none_or(|ack| at_most(ack, end) && at_most(oldest, ack))
+    }
+
     /// Whether it lies at most one window, and a superframe where it is old, beside what was said.
     pub fn within_grace(&self) -> bool {
         let (own, other, s) = (&self.own, &self.other, &self.segment);
@@ -346,6 +363,11 @@ impl Placed {
     /// Whether it belongs to an attempt whose only side then sent a RST from elsewhere.
     pub const fn of_a_left_attempt(&self) -> bool {
         self.left
+    }
+
+    /// Whether it comes after a RST at its place of which Linux took no account.
+    pub const fn follows_an_unheeded_reset(&self) -> bool {
+        self.unheeded
     }
 
     /// Whether it answers a SYN on a conversation that had ended, and is none.

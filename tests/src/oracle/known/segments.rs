@@ -148,6 +148,17 @@ pub const KNOWN: &[Difference] = &[
         is: |c| only_switch_passes(c, |_| true) && lies(c, Placed::of_a_left_attempt),
     },
     Difference {
+        name: "tcp-reset-unheeded",
+        why: "A RST at the exact place ends the connection whatever it acknowledges (RFC 5961 section \
+              3.2), or the attempt of the only side that was heard. Linux takes no account of one that \
+              acknowledges what was not sent, or long ago.",
+        after: After::Ends,
+        is: |c| {
+            let differ = c.odd && c.switch.is_empty() != c.kernel.is_empty();
+            differ && lies(c, Placed::follows_an_unheeded_reset)
+        },
+    },
+    Difference {
         name: "tcp-reset-passes",
         why: "A RST of the initiator, or at the exact place or inside the window whatever it \
               acknowledges, passes for its receiver to judge (RFC 5961 section 3, RFC 9293 section \
