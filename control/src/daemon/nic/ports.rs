@@ -108,10 +108,15 @@ impl Shared {
     /// Ports that are about to be published are masquerade's no longer: what uses them keeps them
     /// until it ends.
     pub(in crate::daemon) fn yield_ports(&self, state: &mut State, p: &Publication) {
-        let Some(holders) = state.nic.as_mut().and_then(|n| n.holders.as_mut()) else {
+        let Some(nic) = state.nic.as_mut() else {
             return;
         };
-        let gone = holders.release(p.proto, p.first, p.last);
+        // As `listen` and `hold_published` decide: nobody binds them anew.
+        let bare = self.relay.is_none() && p.host_ip.is_none() && nic.quiet.is_some();
+        let Some(holders) = nic.holders.as_mut() else {
+            return;
+        };
+        let gone = holders.release(p.proto, p.first, p.last, bare);
         if gone.is_empty() {
             return;
         }

@@ -68,6 +68,18 @@ pub struct Holders {
     each: [Held; 2],
 }
 
+/// Closes sockets, many of them in the background: each takes some 25 µs, and whoever publishes a
+/// large range waits.
+fn close(sockets: Vec<OwnedFd>) {
+    const MANY: usize = 32;
+    if sockets.len() > MANY {
+        // Where there is no thread to be had, the closure is dropped here, and they with it.
+        let _ = std::thread::Builder::new()
+            .name("let-go".into())
+            .spawn(move || drop(sockets));
+    }
+}
+
 impl Holders {
     /// None held yet on `ip`; `order` is the order in which ports are taken, `local` the kernel's
     /// own range.
@@ -139,17 +151,22 @@ impl Holders {
         })
     }
 
-    /// Lets go of the ports of a range, which get another owner. Gives those that were held.
-    pub fn release(&mut self, proto: Proto, first: u16, last: u16) -> Vec<u16> {
+    /// Lets go of the ports of a range, which get another owner. Gives those that were held. They
+    /// are free for other sockets when this returns, unless nobody is to have them (`bare`).
+    pub fn release(&mut self, proto: Proto, first: u16, last: u16, bare: bool) -> Vec<u16> {
         let mut gone = Vec::new();
+        let mut sockets = Vec::new();
         for held in self.each.iter_mut().filter(|h| h.proto == proto) {
-            held.sockets.retain(|(port, _)| {
-                let goes = (first..=last).contains(port);
-                if goes {
-                    gone.push(*port);
-                }
-                !goes
-            });
+            let out = held
+                .sockets
+                .extract_if(.., |(port, _)| (first..=last).contains(port));
+            for (port, socket) in out {
+                gone.push(port);
+                sockets.extend(socket);
+            }
+        }
+        if bare {
+            close(sockets);
         }
         gone
     }
