@@ -363,6 +363,29 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "refused-keeps-no-port",
+        why: "What is refused leaves nothing behind. Linux remembers a datagram that its host refused \
+              as a connection, and a hairpin client whose answers would look like it then gets \
+              another port.",
+        after: After::Ends,
+        is: |c| {
+            let by_server = matches!(c.step, Step::Say(_, false, ..));
+            let flow = c.flow.filter(|f| matches!(f.way, Way::Slot(_)));
+            let to = match c.switch {
+                [o] => o.bytes.get(30..34),
+                _ => None,
+            };
+            let answers = |f: &Flow| {
+                let hairpin = c.flows.iter().filter(|o| o.expected() == f.expected());
+                let mut others = hairpin
+                    .map(Flow::client_ip)
+                    .filter(|ip| *ip != f.client_ip());
+                others.any(|ip| to == Some(&ip.octets()[..]))
+            };
+            by_server && kernel_only_says(c, (3, 3)) && flow.is_some_and(answers)
+        },
+    },
+    Difference {
         name: "external-port-not-shared",
         why: "No two hosts inside have one external port (RFC 4787 REQ-3), so what comes to the one \
               of the second is not the first's. Linux shares a port where destinations differ.",
