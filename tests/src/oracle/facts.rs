@@ -223,6 +223,22 @@ pub fn without_quoted_fragment(o: &mut Out) {
     }
 }
 
+/// Blanks what lies in the place of ports in a packet of another protocol than TCP, UDP and ICMP
+/// that an error of the router's quotes.
+pub fn without_quoted_ports(o: &mut Out) {
+    const QUOTED: usize = 14 + 20 + 8;
+    let plain = own_error(o).is_some() && o.bytes[14] == 0x45 && o.bytes.len() >= QUOTED + 20;
+    let ported = |proto| matches!(proto, Proto::TCP | Proto::UDP | Proto::ICMP);
+    if !plain || ported(Proto(o.bytes[QUOTED + 9])) {
+        return;
+    }
+    let l4 = QUOTED + header_of(&o.bytes[QUOTED..]);
+    if let Some(ports) = o.bytes.get_mut(l4..l4 + 8) {
+        // The checksum covers them.
+        ports.fill(0);
+    }
+}
+
 /// Whether this is an answer to echo by the router.
 pub fn is_echo_reply(o: &Out) -> bool {
     let own =

@@ -38,6 +38,8 @@ pub struct Case<'a> {
     pub odd: bool,
     /// Linux has forgotten its TCP conversation.
     pub forgotten: bool,
+    /// The flow's server has not heard its client, and does not know its port.
+    pub unheard: bool,
     /// Where the segment lies in its TCP conversation.
     pub place: Option<Placed>,
 }
@@ -214,6 +216,10 @@ impl Runner {
                 forgotten: tuples
                     .get(flow.unwrap_or(last_flow))
                     .is_some_and(|t| watch.is_forgotten(t)),
+                unheard: flow.is_some_and(|n| {
+                    let unheard = |side: &Side| side.views[n].at_server.is_none();
+                    sides[..2].iter().any(unheard)
+                }),
                 place,
             };
             if outs[1] != outs[2] {

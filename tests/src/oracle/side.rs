@@ -83,8 +83,10 @@ pub fn learn(
         wires.iter().any(from_it)
     });
     if let (Step::Again(_), Some(v), true) = (step, side.views.get_mut(n), by_client) {
+        // A reset may be the router's own, that refuses: it comes from the same address.
         let parsed = out
             .iter()
+            .filter(|o| !facts::is_reset(o))
             .filter_map(|o| parse::parse(&o.bytes, &VnetHdr::PLAIN).ok());
         let mut translated = parsed.filter(|p| p.l3 == L3::Ipv4 && p.tuple.src == UP);
         let found = translated.find(|p| p.tuple.sport != 0).map(|p| p.tuple);

@@ -30,8 +30,8 @@ pub struct Said {
     asked: bool,
     /// It sent a SYN of another number before that.
     again: bool,
-    /// That SYN came in fragments: the number behind what the first one held.
-    cut: Option<u32>,
+    /// The highest number behind what the switch counts: of fragments, the first.
+    counted: Option<u32>,
     /// The largest window field of what Linux let pass without taking account of it.
     passing: u32,
 }
@@ -194,6 +194,7 @@ impl Conversation {
         }
         let (mut own, other) = (self.said[dir], self.said[1 - dir]);
         own.end = Some(later(own.end, s.end));
+        own.counted = Some(later(own.counted, s.cut.unwrap_or(s.end)));
         if let Some(ack) = s.ack {
             own.ack = Some(later(own.ack, ack));
             let shift = if s.flags & SYN == 0 {
@@ -228,7 +229,7 @@ impl Said {
             finished: false,
             asked: s.ack.is_none(),
             again,
-            cut: s.cut,
+            counted: s.cut.or(Some(s.end)),
             passing: 0,
         }
     }
@@ -381,13 +382,14 @@ impl Placed {
         alone && (self.ended || self.reopened)
     }
 
-    /// Whether it acknowledges data of a SYN that came in fragments, behind what the first one
-    /// held.
-    pub fn acknowledges_a_cut_syn(&self) -> bool {
-        let (Some(ack), Some(held)) = (self.segment.ack, self.other.cut) else {
+    /// Whether it is the first acknowledgement, and one of data that came in fragments: behind
+    /// what the first one held.
+    pub fn acknowledges_a_cut_segment(&self) -> bool {
+        let (Some(ack), Some(counted)) = (self.segment.ack, self.other.counted) else {
             return false;
         };
-        !at_most(ack, held) && self.other.end.is_some_and(|end| at_most(ack, end))
+        let first = self.own.ack.is_none() || self.segment.flags & SYN != 0;
+        first && !at_most(ack, counted) && self.other.end.is_some_and(|end| at_most(ack, end))
     }
 
     /// Whether the sender is the only one that was heard.

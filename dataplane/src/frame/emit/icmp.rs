@@ -114,8 +114,9 @@ pub fn may_answer_with_error(p: &Parsed, bytes: &[u8]) -> bool {
 }
 
 /// Turns an echo request into its reply, in place: addresses swapped on both layers, type 0, TTL
-/// 64. Everything else stays, so a reply has the request's size, tags, identification and DF, and
-/// a request that came in fragments is answered in fragments, each by a call of its own.
+/// 64, the reserved bit 0 (RFC 791 section 3.1). Everything else stays, so a reply has the
+/// request's size, tags, identification and DF, and a request that came in fragments is answered
+/// in fragments, each by a call of its own.
 ///
 /// # Errors
 /// [`Reason::IcmpChecksum`] when an unfragmented request has a wrong checksum;
@@ -137,6 +138,9 @@ pub fn echo_reply(frame: &mut Frame, p: &Parsed) -> Result<(), Reason> {
         .ok_or(Reason::NotRouted)
 }
 
+/// The bit before DF, in the word that holds the fragment offset.
+const RESERVED: u16 = 0x8000;
+
 fn answer_in_place(
     b: &mut [u8],
     p: &Parsed,
@@ -146,11 +150,14 @@ fn answer_in_place(
 ) -> Option<()> {
     put(b, 0, p.src.0)?;
     put(b, 6, p.dst.0)?;
-    // Swapped addresses leave the sum as it is; only the TTL counts.
+    // Swapped addresses leave the sum as it is; only the TTL and the reserved bit count.
     let ttl_word = get16(b, l3 + 8)?;
     let new_word = (u16::from(super::TTL) << 8) | (ttl_word & 0xff);
+    let flags = get16(b, l3 + 6)?;
     let sum = get16(b, l3 + 10)?;
     let sum = checksum::apply(sum, checksum::delta_u16(ttl_word, new_word));
+    let sum = checksum::apply(sum, checksum::delta_u16(flags, flags & !RESERVED));
+    put(b, l3 + 6, (flags & !RESERVED).to_be_bytes())?;
     put(b, l3 + 8, new_word.to_be_bytes())?;
     put(b, l3 + 10, sum.to_be_bytes())?;
     put(b, l3 + 12, p.tuple.dst.octets())?;

@@ -2,6 +2,7 @@
 //! the reason; `dataplane/CONFORMANCE.md` has the same names, and a test compares them.
 
 mod packets;
+mod ports;
 mod segments;
 
 use super::facts::own_error;
@@ -56,7 +57,10 @@ fn refused_on_its_way(case: &Case<'_>) -> bool {
 
 /// All of them, but for [`IN_PART`] and [`TRACKED_FIRST`].
 pub fn all() -> impl Iterator<Item = &'static Difference> {
-    packets::KNOWN.iter().chain(segments::KNOWN)
+    packets::KNOWN
+        .iter()
+        .chain(ports::KNOWN)
+        .chain(segments::KNOWN)
 }
 
 /// Judges a step.

@@ -1,15 +1,15 @@
 //! Differences about packets of any kind.
 
 use super::{After, Difference};
-use crate::memory::UP;
 use crate::oracle::facts::*;
 use crate::oracle::run::Case;
-use crate::oracle::sequence::{Flow, Speaker, Step, Way};
+use crate::oracle::sequence::{Speaker, Step, Way};
 use crate::oracle::{OUTSIDE, Out, Wire};
 use dataplane::base::{Proto, Reason};
 use dataplane::frame::Gso;
 
-fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
+/// The switch refused it for one of these reasons.
+pub fn refused_for(case: &Case<'_>, reasons: &[Reason]) -> bool {
     case.switch.is_empty() && case.dropped.iter().any(|r| reasons.contains(r))
 }
 
@@ -22,6 +22,8 @@ fn of_another_container(c: &Case<'_>) -> bool {
     let inside = |w: &Wire| is_icmp_error(&w.bytes) && w.port != OUTSIDE;
     router && c.wires.iter().all(inside)
 }
+
+const GRE: Proto = Proto(47);
 
 /// The list.
 pub const KNOWN: &[Difference] = &[
@@ -76,6 +78,16 @@ pub const KNOWN: &[Difference] = &[
             let signs = |w: &Wire| matches!(w.bytes.get(23), Some(33 | 51 | 136));
             let told = matches!(c.switch, [o] if own_error(o) == Some((3, 13)));
             c.wires.iter().all(signs) && c.dropped == [Reason::ProtoUnsupported] && told
+        },
+    },
+    Difference {
+        name: "gre-version-not-judged",
+        why: "What a GRE header says is not looked at: addresses are all that counts. Linux tracks \
+              version 1 (RFC 2637) by its call, and drops it when what it carries is not PPP.",
+        after: After::Ends,
+        is: |c| {
+            let version_1 = |w: &Wire| matches!(message(&w.bytes), Some((GRE, [_, 1, ..])));
+            c.wires.iter().all(version_1) && c.kernel.is_empty() && c.switch.len() == 1
         },
     },
     Difference {
@@ -238,27 +250,6 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
-        name: "published-port-as-source",
-        why: "What a container sends from a published port leaves by that same port outside, one \
-              mapping for both directions (RFC 4787 REQ-1). Linux masquerades it on its own.",
-        after: After::Ends,
-        is: |c| {
-            let flow = c.flow.filter(|f| matches!(f.way, Way::Slot(_)));
-            let by_server = matches!(c.step, Step::Say(_, false, ..));
-            let port = flow.map(|f| f.tuple().dport);
-            let ours = c.switch.iter().all(|o| source_port(o) == port);
-            by_server
-                && !c.switch.is_empty()
-                && ours
-                && same_but(c, |o| {
-                    without_source_port(o);
-                    if options_in(c) {
-                        without_options(o);
-                    }
-                })
-        },
-    },
-    Difference {
         name: "errors-quote-unfinished-checksums",
         why: "A packet whose checksum was left to others is quoted by the switch as it came. Linux \
               changes the quoted one as if it were finished.",
@@ -322,19 +313,6 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
-        name: "nat-clash-refused",
-        why: "A new connection by a published port whose answers would look like those of another \
-              connection is refused, and so is a second host's of a protocol without ports. Linux gives the \
-              client another port, which the container sees, or drops.",
-        after: After::Ends,
-        is: |c| {
-            let clash = c.dropped == [Reason::NatClash];
-            let said = |o| own_error(o) == Some((3, 13));
-            let one = c.kernel.len() <= 1 || c.wires.iter().any(|w| w.hdr.gso != Gso::None);
-            clash && c.switch.iter().all(said) && one
-        },
-    },
-    Difference {
         name: "quotes-of-fragments",
         why: "An error about a fragment comes back with the identification and offset that the \
               fragment left with: RFC 6864 section 5.3 has a NAT change them. Linux put the packet \
@@ -343,42 +321,16 @@ pub const KNOWN: &[Difference] = &[
         is: |c| {
             let error = matches!(c.step, Step::Error(..) | Step::Again(_));
             let fragment = c.wires.iter().any(|w| quotes_fragment(&w.bytes));
-            error && fragment && same_but(c, without_quoted_fragment)
-        },
-    },
-    Difference {
-        name: "another-port-chosen",
-        why: "Both may choose any free external port. Where the answers can't follow the choice (in \
-              captures, and when the server of a published port speaks of its own accord) the \
-              sequence ends there; others go on.",
-        after: After::Ends,
-        is: |c| {
-            let external = |o: &Out| o.bytes.get(26..30) == Some(&UP.octets());
-            let alone = match c.step {
-                Step::Frames(_) | Step::Again(_) => true,
-                Step::Say(_, false, ..) => c.flow.is_some_and(|f| matches!(f.way, Way::Slot(_))),
-                _ => false,
+            // It may quote options as well.
+            let options = c.wires.iter().any(|w| quotes_options(&w.bytes));
+            let as_they_are = c.switch.iter().all(|o| options_came_in(c, o));
+            let blank = |o: &mut Out| {
+                without_quoted_fragment(o);
+                if options && as_they_are {
+                    without_options(o);
+                }
             };
-            alone && c.kernel.iter().all(external) && same_but(c, without_source_port)
-        },
-    },
-    Difference {
-        name: "external-port-not-shared",
-        why: "No two hosts inside have one external port (RFC 4787 REQ-3), so what comes to the one \
-              of the second is not the first's. Linux shares a port where destinations differ.",
-        after: After::GoesOn,
-        is: |c| {
-            let nobody = [
-                Reason::IcmpNoMatch,
-                Reason::NotPublished,
-                Reason::TcpNoConnection,
-            ];
-            let stray = matches!(c.step, Step::Stray(..));
-            let same = |a: &Flow, b: &Flow| a.kind == b.kind && a.sport == b.sport;
-            let shared = c
-                .flow
-                .is_some_and(|f| c.flows.iter().any(|o| same(o, f) && o.client != f.client));
-            stray && shared && refused_for(c, &nobody) && c.kernel.len() == 1
+            error && fragment && same_but(c, blank)
         },
     },
 ];

@@ -69,6 +69,17 @@ fn echo_replies_refused_and_partial() {
 }
 
 #[test]
+fn an_echo_reply_has_no_reserved_bit() {
+    let mut bytes = echo(b"abc");
+    edit_ipv4(&mut bytes, &[(6, &[0xc0, 0])]);
+    let mut f = Frame::from_bytes(&bytes);
+    let p = parsed(f.bytes());
+    echo_reply(&mut f, &p).unwrap();
+    assert_eq!(f.bytes()[20], 0x40);
+    checked(f.bytes());
+}
+
+#[test]
 fn fragmented_echo_is_answered_in_fragments() {
     let mut whole = echo(&[3; 2000]);
     edit_ipv4(&mut whole, &[(4, &[9, 9]), (6, &[0, 0])]);
