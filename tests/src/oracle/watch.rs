@@ -74,7 +74,7 @@ struct Conversation {
     late: bool,
     /// Its initiator, before anything else was heard, sent a RST that is not behind its SYN.
     left: bool,
-    /// A RST at its place acknowledged what Linux takes for none.
+    /// A RST at its place has other numbers than Linux takes.
     unheeded: bool,
 }
 
@@ -160,7 +160,8 @@ impl Conversation {
         if s.flags & RST != 0 {
             self.reset = true;
             self.left |= before.alone() && before.own.end != Some(s.seq);
-            self.unheeded |= before.resets_exactly() && !before.linux_takes_ack();
+            let outside = before.both_heard() && !before.linux_takes(true);
+            self.unheeded |= before.resets_exactly() && (outside || !before.linux_takes_ack());
             return;
         }
         if s.flags & SYN == 0 {
@@ -339,7 +340,8 @@ impl Placed {
         let (own, other, s) = (&self.own, &self.other, &self.segment);
         other.ack == Some(s.seq)
             || own.end == Some(s.seq)
-            || own.ack.is_none() && own.end.is_none() && self.acknowledges_the_syn()
+            || (own.ack.is_none() && own.end.is_none() || other.ack.is_none())
+                && self.acknowledges_the_syn()
     }
 
     /// Whether a RST is in the window of its receiver, who will challenge it.

@@ -150,9 +150,10 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-reset-unheeded",
-        why: "A RST at the exact place ends the connection whatever it acknowledges (RFC 5961 section \
-              3.2), or the attempt of the only side that was heard. Linux takes no account of one that \
-              acknowledges what was not sent, or long ago.",
+        why: "A RST at the exact place, or that refuses a SYN, ends the connection whatever its \
+              other numbers (RFC 5961 section 3.2, RFC 9293 section 3.10.7.3), and so does one \
+              behind the SYN of the only side that was heard. Linux takes no account of one \
+              whose other numbers are outside its windows.",
         after: After::Ends,
         is: |c| {
             let differ = c.odd && c.switch.is_empty() != c.kernel.is_empty();
@@ -161,9 +162,9 @@ pub const KNOWN: &[Difference] = &[
     },
     Difference {
         name: "tcp-reset-passes",
-        why: "A RST of the initiator, or at the exact place or inside the window whatever it \
-              acknowledges, passes for its receiver to judge (RFC 5961 section 3, RFC 9293 section \
-              3.5.3).",
+        why: "A RST of the initiator, one that refuses a SYN, or one at the exact place or \
+              inside the window whatever it acknowledges, passes for its receiver to judge (RFC \
+              5961 section 3, RFC 9293 sections 3.5.3 and 3.10.7.3).",
         after: After::Ends,
         is: |c| {
             let placed = |p: &Placed| p.resets_exactly() || p.resets_inside();
