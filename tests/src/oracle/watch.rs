@@ -384,14 +384,17 @@ impl Placed {
         alone && (self.ended || self.reopened)
     }
 
-    /// Whether it is the first acknowledgement, and one of data that came in fragments: behind
-    /// what the first one held.
-    pub fn acknowledges_a_cut_segment(&self) -> bool {
-        let (Some(ack), Some(counted)) = (self.segment.ack, self.other.counted) else {
-            return false;
+    /// Whether it is the first acknowledgement of data that came in fragments, behind what the
+    /// first one held, or a RST behind such data that is acknowledged by none.
+    pub fn counts_a_cut_segment(&self) -> bool {
+        let (own, other, s) = (&self.own, &self.other, &self.segment);
+        let behind = |n, of: &Said| {
+            let beyond = of.counted.is_some_and(|counted| !at_most(n, counted));
+            beyond && of.end.is_some_and(|end| at_most(n, end))
         };
-        let first = self.own.ack.is_none() || self.segment.flags & SYN != 0;
-        first && !at_most(ack, counted) && self.other.end.is_some_and(|end| at_most(ack, end))
+        let first = own.ack.is_none() || s.flags & SYN != 0;
+        let ends = s.flags & RST != 0 && own.end == Some(s.seq) && other.ack != own.end;
+        first && s.ack.is_some_and(|ack| behind(ack, other)) || ends && behind(s.seq, own)
     }
 
     /// Whether the sender is the only one that was heard.

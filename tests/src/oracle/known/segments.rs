@@ -63,13 +63,13 @@ pub const KNOWN: &[Difference] = &[
         name: "tcp-syn-in-fragments",
         why: "The switch carries fragments as they come, and counts what the first one holds. No stack \
               sends a SYN in fragments, or others before the SYN is acknowledged; a first \
-              acknowledgement of data in the others is refused.",
+              acknowledgement of data in the others is refused, and so is a RST behind it.",
         after: After::Ends,
         is: |c| {
             let refused = only_kernel_passes(c, Reason::TcpInvalidState, opens)
                 || only_kernel_passes(c, Reason::TcpRstInexact, reset)
                 || only_kernel_passes(c, Reason::TcpOutOfWindow, goes_on);
-            refused && lies(c, Placed::acknowledges_a_cut_segment)
+            refused && lies(c, Placed::counts_a_cut_segment)
         },
     },
     Difference {
