@@ -72,7 +72,8 @@ struct Conversation {
     reopened: bool,
     /// It had a number of before the end.
     late: bool,
-    /// Its initiator, before anything else was heard, sent a RST that is not behind its SYN.
+    /// Its initiator, before anything else was heard, sent a RST that is not behind what the
+    /// switch counts of its SYN.
     left: bool,
     /// A RST at its place has other numbers than Linux takes.
     unheeded: bool,
@@ -159,7 +160,7 @@ impl Conversation {
         let before = self.place(dir, *s);
         if s.flags & RST != 0 {
             self.reset = true;
-            self.left |= before.alone() && before.own.end != Some(s.seq);
+            self.left |= before.alone() && before.own.counted != Some(s.seq);
             let outside = before.both_heard() && !before.linux_takes(true);
             self.unheeded |= before.resets_exactly() && (outside || !before.linux_takes_ack());
             return;
