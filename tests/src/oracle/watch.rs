@@ -359,6 +359,11 @@ impl Placed {
         self.own.again && self.within_grace()
     }
 
+    /// Whether its sender, the only one that was heard, made more than one attempt.
+    pub const fn is_another_attempt(&self) -> bool {
+        self.own.again && self.alone()
+    }
+
     /// Whether it acknowledges the other's SYN after a SYN of each side.
     pub fn agrees_to_open_at_once(&self) -> bool {
         self.own.asked && self.other.asked && self.acknowledges_the_syn()
