@@ -72,7 +72,8 @@ struct Conversation {
     reopened: bool,
     /// It had a number of before the end.
     late: bool,
-    /// Its initiator, before anything else was heard, sent a RST that is not behind its SYN.
+    /// Its initiator, before anything else was heard, sent a RST that is not behind what the
+    /// switch counts of its SYN.
     left: bool,
     /// A RST at its place has other numbers than Linux takes.
     unheeded: bool,
@@ -159,7 +160,7 @@ impl Conversation {
         let before = self.place(dir, *s);
         if s.flags & RST != 0 {
             self.reset = true;
-            self.left |= before.alone() && before.own.end != Some(s.seq);
+            self.left |= before.alone() && before.own.counted != Some(s.seq);
             let outside = before.both_heard() && !before.linux_takes(true);
             self.unheeded |= before.resets_exactly() && (outside || !before.linux_takes_ack());
             return;
@@ -356,6 +357,11 @@ impl Placed {
     /// Whether the sender made a new attempt, and this follows it.
     pub fn follows_a_new_attempt(&self) -> bool {
         self.own.again && self.within_grace()
+    }
+
+    /// Whether its sender, the only one that was heard, made more than one attempt.
+    pub const fn is_another_attempt(&self) -> bool {
+        self.own.again && self.alone()
     }
 
     /// Whether it acknowledges the other's SYN after a SYN of each side.

@@ -129,9 +129,12 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         name: "tcp-new-attempt",
         why: "A SYN of another number before any answer is a new attempt, and its numbers count from \
-              then on. Linux keeps those of the first.",
+              then on. Linux keeps those of the first, or of the highest, and may refuse a later one.",
         after: After::Ends,
-        is: |c| only_switch_passes(c, goes_on) && lies(c, Placed::follows_a_new_attempt),
+        is: |c| {
+            let syn = only_switch_passes(c, |f| f == SYN) && lies(c, Placed::is_another_attempt);
+            syn || only_switch_passes(c, goes_on) && lies(c, Placed::follows_a_new_attempt)
+        },
     },
     Difference {
         name: "tcp-ack-after-both-syns",
