@@ -122,9 +122,14 @@ pub const KNOWN: &[Difference] = &[
     Difference {
         name: "tcp-late-syn",
         why: "A SYN whose number lies before the end of a closed connection passes for its receiver \
-              to judge, and begins none (RFC 6191 section 2). Linux begins a new one.",
+              to judge, and begins none (RFC 6191 section 2). Linux begins a new one, and takes what \
+              follows for a part of that.",
         after: After::Ends,
-        is: |c| only_switch_passes(c, |_| true) && lies(c, |p| p.late),
+        is: |c| {
+            let differs = only_switch_passes(c, |_| true)
+                || only_kernel_passes(c, Reason::TcpInvalidState, goes_on);
+            differs && lies(c, |p| p.late)
+        },
     },
     Difference {
         name: "tcp-new-attempt",
