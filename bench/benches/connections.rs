@@ -108,6 +108,7 @@ fn ports(c: &mut Criterion) {
                     Proto::TCP,
                     Lab::inside_endpoint(i),
                     lab.now().tick(),
+                    false,
                     |_| true,
                 )
                 .unwrap();
@@ -121,7 +122,7 @@ fn ports(c: &mut Criterion) {
                             let e = Lab::inside_endpoint(next % 8_000_000 + 1_000_000);
                             held.push((
                                 e,
-                                sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
+                                sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true)
                                     .unwrap(),
                             ));
                         }

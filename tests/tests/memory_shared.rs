@@ -330,6 +330,41 @@ fn a_first_packet_without_a_port_is_held_until_more_are_lent() {
     assert_eq!(sw.drops(Reason::PortsExhausted), 0);
 }
 
+/// The port of a connection that has just closed may be in TIME-WAIT outside: it is taken only when
+/// no other will come.
+#[test]
+fn a_first_packet_waits_rather_than_take_the_port_of_a_closed_connection() {
+    let mut lab = shared_lab();
+    let (db, up) = (lab.db.clone(), lab.up.clone());
+    let sw = std::sync::Arc::clone(lab.sw.switch());
+    sw.external.expect_more(Proto::TCP, true);
+    for port in 1..=100 {
+        let t = tcp_tuple(DB, port, FAR, 80);
+        lab.route(&db, &t, &syn(&t));
+        let back = lab.only(&lab.up).tuple().reversed();
+        lab.route(&up, &back, &tcp(&back, 9, 2, SYN | ACK, b""));
+        lab.route(&db, &t, &tcp(&t, 2, 10, ACK, b""));
+        lab.route(&db, &t, &tcp(&t, 2, 10, RST | ACK, b""));
+        lab.clear();
+    }
+    assert_eq!(sw.external.in_use().tcp, 100);
+    let t = tcp_tuple(DB, 200, FAR, 80);
+    lab.route(&db, &t, &syn(&t));
+    lab.silence();
+    sw.external
+        .lend(Proto::TCP, &[2_000], 101, (2_000, *LENT.end()));
+    sw.waiting.go();
+    lab.wait(Duration::from_millis(1));
+    assert_eq!(lab.only(&lab.up).tuple().sport, 2_000);
+    lab.clear();
+    sw.no_more_ports(Proto::TCP);
+    let t = tcp_tuple(DB, 201, FAR, 80);
+    lab.route(&db, &t, &syn(&t));
+    let sport = lab.only(&lab.up).tuple().sport;
+    assert!(LENT.contains(&sport), "{sport}");
+    assert_eq!(sw.external.in_use().tcp, 101);
+}
+
 #[test]
 fn who_waits_for_a_port_in_vain_is_told() {
     let (mut lab, sw) = short_of_ports();

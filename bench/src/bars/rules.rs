@@ -86,7 +86,9 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
                 for k in 0..64 {
                     let e = endpoint(first + k * 1009);
                     if let Ok(p) =
-                        black_box(sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true))
+                        black_box(
+                            sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true),
+                        )
                     {
                         held.push((e, p));
                     }
@@ -105,7 +107,7 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
                 let e = endpoint(i);
                 Ok((
                     e,
-                    sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
+                    sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true)
                         .map_err(|r| r.sentence())?,
                 ))
             })

@@ -206,6 +206,7 @@ impl Ctx<'_> {
         if !matches!(t.proto, Proto::TCP | Proto::UDP | Proto::ICMP) {
             return Ok(None);
         }
+        let (sw, inside, now) = (self.sw, (t.src, t.sport), self.now.tick());
         let free = |port: u16| {
             let reply = Tuple {
                 src: ip,
@@ -213,25 +214,24 @@ impl Ctx<'_> {
                 ..*t
             }
             .reversed();
-            self.sw
-                .conntrack
-                .find(&FlowKey::new(egress, &reply), self.now.tick())
-                .is_none()
+            let there = sw.conntrack.find(&FlowKey::new(egress, &reply), now);
+            there.is_none()
         };
-        let (inside, now) = ((t.src, t.sport), self.now.tick());
-        let seen = self.sw.waiting.lent();
-        match self.sw.take_external(t.proto, inside, now, free) {
-            Ok(port) => Ok(Some(port)),
-            Err(reason) => {
-                if reason == Reason::PortsExhausted
-                    && let Some(held) = self.wait_for_port(pkt, seen)
-                {
-                    return Err(held);
-                }
-                error::out_of_resources(self, pkt);
-                Err(Verdict::Drop(reason))
+        let seen = sw.waiting.lent();
+        // A port that was used a moment ago may be in TIME-WAIT outside: one that is on its way is
+        // better.
+        let may_wait = self.may_wait_for_port(pkt);
+        let mut taken = sw.take_external(t.proto, inside, now, may_wait, free);
+        if may_wait && taken == Err(Reason::PortsExhausted) {
+            if let Some(held) = self.wait_for_port(pkt, seen) {
+                return Err(held);
             }
+            taken = sw.take_external(t.proto, inside, now, false, free);
         }
+        taken.map(Some).map_err(|reason| {
+            error::out_of_resources(self, pkt);
+            Verdict::Drop(reason)
+        })
     }
 
     fn install(&mut self, pkt: &Packet<'_>, t: &Tuple, plan: &Plan) -> Result<Opened, Verdict> {

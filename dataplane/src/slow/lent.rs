@@ -105,11 +105,6 @@ impl Waiting {
 }
 
 impl Switch {
-    /// Whether the host has been told what masquerade lacks and may still lend it.
-    fn is_lent_more(&self, proto: Proto) -> bool {
-        self.external.expects_more(proto)
-    }
-
     /// Nobody lends any more for now: what waits is refused.
     pub fn no_more_ports(&self, proto: Proto) {
         self.external.expect_more(proto, false);
@@ -118,17 +113,22 @@ impl Switch {
 }
 
 impl Ctx<'_> {
-    /// Holds a first packet that found no port, if more are to come. `seen` is
+    /// Whether a first packet that finds no port may wait: the host has been told what masquerade
+    /// lacks and may still lend it.
+    pub(super) fn may_wait_for_port(&self, pkt: &Packet<'_>) -> bool {
+        pkt.zone == Zone::Inside
+            && !pkt.p.has(bits::FRAGMENT)
+            && self.sw.external.expects_more(pkt.tuple.proto)
+    }
+
+    /// Holds a first packet that found no port and may wait, if there is room. `seen` is
     /// [`Waiting::lent`] from before it was looked for.
     pub(super) fn wait_for_port(&mut self, pkt: &Packet<'_>, seen: usize) -> Option<Verdict> {
-        let may = pkt.zone == Zone::Inside
-            && !pkt.p.has(bits::FRAGMENT)
-            && self.sw.is_lent_more(pkt.tuple.proto);
-        if !may || !self.sw.waiting.hold(pkt.frame, pkt.ingress, seen, self.now) {
-            return None;
-        }
-        self.counters.hold(1);
-        Some(Verdict::Held)
+        let waits = self.sw.waiting.hold(pkt.frame, pkt.ingress, seen, self.now);
+        waits.then(|| {
+            self.counters.hold(1);
+            Verdict::Held
+        })
     }
 
     /// Frames that waited for a port go their way, or wait again.

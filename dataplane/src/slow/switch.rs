@@ -309,7 +309,7 @@ impl Switch {
 
     /// An external port for an inside endpoint. When none is free, closed TCP connections give
     /// theirs back, oldest first; then one port serves several destinations, as far as `free`
-    /// says that the translated tuple is not in use.
+    /// says that the translated tuple is not in use. Neither with `or_wait`.
     ///
     /// # Errors
     /// [`Reason::PortsExhausted`]; [`Reason::HostPorts`] when the host has as many as it may and
@@ -319,6 +319,7 @@ impl Switch {
         proto: Proto,
         inside: (Ipv4Addr, u16),
         now: Tick,
+        or_wait: bool,
         free: impl Fn(u16) -> bool,
     ) -> Result<u16, Reason> {
         self.external.advance(now);
@@ -335,6 +336,7 @@ impl Switch {
                     self.external.release(proto, inside, port);
                     break;
                 }
+                Err(Reason::PortsExhausted) if or_wait => return Err(Reason::PortsExhausted),
                 Err(Reason::PortsExhausted) if proto == Proto::TCP && self.reuse_closed() => {}
                 Err(Reason::HostPorts) if self.reuse_closed_of(inside.0) => {}
                 Err(Reason::PortsExhausted) => break,
