@@ -365,6 +365,30 @@ fn a_first_packet_waits_rather_than_take_the_port_of_a_closed_connection() {
     assert_eq!(sw.external.in_use().tcp, 101);
 }
 
+/// Outside the tuple of a closed connection is in TIME-WAIT and takes its own sender's next SYN
+/// only.
+#[test]
+fn who_reuses_a_source_port_goes_by_the_external_one_again() {
+    const FIN: u8 = 1;
+    let mut lab = shared_lab();
+    let (db, up) = (lab.db.clone(), lab.up.clone());
+    let t = tcp_tuple(DB, 40_000, FAR, 80);
+    let mut first = None;
+    for round in 0..10u32 {
+        let n = round * 100_000;
+        lab.route(&db, &t, &tcp(&t, n + 1, 0, SYN, b""));
+        let back = lab.only(&lab.up).tuple().reversed();
+        assert_eq!(*first.get_or_insert(back.dport), back.dport, "{round}");
+        lab.route(&up, &back, &tcp(&back, n + 50, n + 2, SYN | ACK, b""));
+        lab.route(&db, &t, &tcp(&t, n + 2, n + 51, ACK, b""));
+        lab.route(&up, &back, &tcp(&back, n + 51, n + 2, FIN | ACK, b""));
+        lab.route(&db, &t, &tcp(&t, n + 2, n + 52, FIN | ACK, b""));
+        lab.route(&up, &back, &tcp(&back, n + 52, n + 3, ACK, b""));
+        lab.clear();
+        assert_eq!(lab.sw.switch().external.in_use().tcp, 1);
+    }
+}
+
 #[test]
 fn who_waits_for_a_port_in_vain_is_told() {
     let (mut lab, sw) = short_of_ports();

@@ -2,6 +2,7 @@
 
 use super::ctx::{Ctx, Verdict};
 use super::error;
+use super::external::KeptPort;
 use super::next_hop::Hop;
 use super::orphans::address_gone;
 use crate::base::{PortId, Reason, Tuple};
@@ -34,13 +35,21 @@ pub struct Packet<'f> {
     pub ip_id: Option<u16>,
 }
 
-impl Ctx<'_> {
-    /// Tracks a frame of a live connection and forwards it. `None`: the frame begins a new
-    /// connection on this one's tuple, which is gone now.
-    pub fn tracked(&mut self, pkt: &mut Packet<'_>, id: RecordId, dir: Dir) -> Option<Verdict> {
-        let r = self.sw.conntrack.slab.get(id)?;
+impl<'a> Ctx<'a> {
+    /// Tracks a frame of a live connection and forwards it.
+    ///
+    /// # Errors
+    /// The frame begins a new connection on this one's tuple, which is gone now but for its
+    /// external port.
+    pub fn tracked(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        id: RecordId,
+        dir: Dir,
+    ) -> Result<Verdict, Option<KeptPort<'a>>> {
+        let r = self.sw.conntrack.slab.get(id).ok_or(None)?;
         if self.cfg.host.is_some() && address_gone(self.cfg, r) {
-            return self.ends_with_address(pkt, id, r);
+            return self.ends_with_address(pkt, id, r).ok_or(None);
         }
         if pkt.p.has(bits::LATER_FRAGMENT) {
             r.touch(dir, self.now.tick());
@@ -50,19 +59,18 @@ impl Ctx<'_> {
             match observe(r, dir, pkt.p.l4, &pkt.p.tcp, header, self.now.tick()) {
                 Observed::Pass => {}
                 Observed::Changed => self.state_changed(r, id),
-                Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
+                Observed::Drop(reason) => return Ok(Verdict::Drop(reason)),
                 Observed::Reopen => {
                     // What opens nothing must not end what is left of the old one: its external
                     // port would be free before its time (RFC 7857 section 2.2).
                     if let Some(refused) = self.nobody_listens(pkt) {
-                        return Some(refused);
+                        return Ok(refused);
                     }
-                    self.sw.forget(id);
-                    return None;
+                    return Err(self.sw.forget_but_port(id));
                 }
             }
         }
-        Some(self.forward(pkt, r, dir))
+        Ok(self.forward(pkt, r, dir))
     }
 
     /// A TCP state change: the half-open count, and a shorter timer when the connection closes.

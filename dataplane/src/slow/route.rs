@@ -148,12 +148,16 @@ impl Ctx<'_> {
             };
         }
         let key = FlowKey::new(pkt.zone, &pkt.tuple);
+        let mut _kept = None;
         // A record that another worker makes at this moment is found at the second look.
         for _ in 0..3 {
             if let Some((id, dir)) = self.sw.conntrack.find(&key, self.now.tick()) {
                 match self.tracked(pkt, id, dir) {
-                    Some(v) => return v,
-                    None => continue,
+                    Ok(v) => return v,
+                    Err(port) => {
+                        _kept = port;
+                        continue;
+                    }
                 }
             }
             if between_neighbours {

@@ -7,12 +7,10 @@ use super::ports::{AddPortError, PortReport, PortTable};
 use crate::base::counters::PortCounts;
 use crate::base::hash::Keyed;
 use crate::base::{
-    Config, Counters, HostNet, PortId, PortInfo, PortSpec, Proto, Reason, Role, RuleId, Tick,
-    UplinkConfig,
+    Config, Counters, HostNet, PortId, PortInfo, PortSpec, Reason, Role, RuleId, Tick, UplinkConfig,
 };
 use crate::conntrack::Conntrack;
-use crate::flow::record::flags;
-use crate::flow::{Dir, Generation, Record, RecordId, Zone};
+use crate::flow::{Generation, RecordId, Zone};
 use crate::l2::{Fdb, Groups};
 use crate::nat::frag::FragTable;
 use crate::nat::ports::Ports;
@@ -21,8 +19,6 @@ use crate::neigh::Neighbours;
 use arc_swap::ArcSwap;
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all workers share.
@@ -59,7 +55,7 @@ pub struct Switch {
     /// What the counters of a port's index showed when the port was added.
     base: Mutex<Vec<PortCounts>>,
     /// Masqueraded TCP connections that closed, oldest first, with their incarnation.
-    closing: Mutex<VecDeque<(RecordId, u32)>>,
+    pub(super) closing: Mutex<VecDeque<(RecordId, u32)>>,
 }
 
 /// Bytes of the tables that grow with the number of connections, timers not included.
@@ -276,129 +272,6 @@ impl Switch {
         self.generation.bump();
         self.forget_where(|r| r.rule() == id);
         Some(gone)
-    }
-
-    /// Forgets the connections that `which` names, from outside the workers.
-    pub fn forget_where(&self, which: impl Fn(&crate::flow::Record) -> bool) -> usize {
-        let me = self.workers();
-        // As a reader of its own, so that no record is reused between the look and the removal.
-        self.conntrack.epochs.enter(me);
-        let ids: Vec<RecordId> = self
-            .conntrack
-            .slab
-            .live()
-            .filter(|(_, r)| which(r))
-            .map(|(id, _)| id)
-            .collect();
-        let n = ids.into_iter().filter(|id| self.forget(*id)).count();
-        self.conntrack.epochs.leave(me);
-        n
-    }
-
-    /// Forgets one connection and gives its external port back. False when it was gone already.
-    pub fn forget(&self, id: RecordId) -> bool {
-        let Some(gone) = self.conntrack.remove(id) else {
-            return false;
-        };
-        if let Some(port) = gone.mapped_port {
-            self.external
-                .release(gone.orig.proto, (gone.orig.src, gone.orig.sport), port);
-        }
-        true
-    }
-
-    /// An external port for an inside endpoint. When none is free, closed TCP connections give
-    /// theirs back, oldest first; then one port serves several destinations, as far as `free`
-    /// says that the translated tuple is not in use. Neither with `or_wait`.
-    ///
-    /// # Errors
-    /// [`Reason::PortsExhausted`]; [`Reason::HostPorts`] when the host has as many as it may and
-    /// none of a closed connection.
-    pub fn take_external(
-        &self,
-        proto: Proto,
-        inside: (Ipv4Addr, u16),
-        now: Tick,
-        or_wait: bool,
-        free: impl Fn(u16) -> bool,
-    ) -> Result<u16, Reason> {
-        self.external.advance(now);
-        let published = self.rules.published_ports(proto);
-        // A container that speaks from a published port is known outside by its public number.
-        let own = self
-            .rules
-            .by_target(proto, inside.0, inside.1)
-            .map(|(_, port)| port);
-        loop {
-            match self.external.acquire(proto, inside, own, published) {
-                Ok(port) if free(port) => return Ok(port),
-                Ok(port) => {
-                    self.external.release(proto, inside, port);
-                    break;
-                }
-                Err(Reason::PortsExhausted) if or_wait => return Err(Reason::PortsExhausted),
-                Err(Reason::PortsExhausted) if proto == Proto::TCP && self.reuse_closed() => {}
-                Err(Reason::HostPorts) if self.reuse_closed_of(inside.0) => {}
-                Err(Reason::PortsExhausted) => break,
-                Err(other) => return Err(other),
-            }
-        }
-        self.external
-            .acquire_overloaded(proto, inside, published, |p| !free(p))
-    }
-
-    /// Remembers that a masqueraded TCP connection is closing.
-    pub fn note_closing(&self, id: RecordId, r: &Record) {
-        if !r.has(flags::SNAT) {
-            return;
-        }
-        let mut q = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        if q.len() >= self.cfg.load().limits.connections as usize {
-            q.pop_front();
-        }
-        q.push_back((id, r.incarnation.load(Relaxed)));
-    }
-
-    /// Forgets the masqueraded TCP connection that closed longest ago. False when there is none.
-    fn reuse_closed(&self) -> bool {
-        loop {
-            let next = self
-                .closing
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop_front();
-            let Some(next) = next else {
-                return false;
-            };
-            if self.closed(next).is_some() && self.forget(next.0) {
-                return true;
-            }
-        }
-    }
-
-    /// The same for one inside host, which fills its own quota: looks at the oldest few, among
-    /// which most are its own then.
-    fn reuse_closed_of(&self, host: Ipv4Addr) -> bool {
-        const LOOK: usize = 256;
-        let mut q = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
-        let its = |e: &(RecordId, u32)| {
-            self.closed(*e)
-                .is_some_and(|r| r.key(Dir::Orig).tuple().src == host)
-        };
-        let found = q.iter().take(LOOK).position(its);
-        let Some((id, _)) = found.and_then(|i| q.remove(i)) else {
-            return false;
-        };
-        drop(q);
-        self.forget(id)
-    }
-
-    fn closed(&self, (id, incarnation): (RecordId, u32)) -> Option<&Record> {
-        self.conntrack.slab.get(id).filter(|r| {
-            r.incarnation.load(Relaxed) == incarnation
-                && r.has(flags::LIVE)
-                && crate::conntrack::state::is_closed(r.state.load(Relaxed))
-        })
     }
 
     /// The number under which decisions are stamped now: it changes with every change of rules,
