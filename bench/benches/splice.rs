@@ -14,8 +14,9 @@ use control::uplink::sockets::wire::{self, Link, Segment, TcpOut, flag};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::base::Mac;
 use dataplane::base::bytes::{be16, be32};
+use dataplane::port::stack_wire::Wire;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{self, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp;
 use smoltcp::time::Instant as Time;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
@@ -175,58 +176,12 @@ impl Ours {
     }
 }
 
-/// The cable of a smoltcp interface.
-struct Cable {
-    rx: VecDeque<Vec<u8>>,
-    tx: Vec<Vec<u8>>,
-    mtu: usize,
-}
-
-struct Rx(Vec<u8>);
-struct Tx<'a>(&'a mut Vec<Vec<u8>>);
-
-impl phy::RxToken for Rx {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(&self.0)
-    }
-}
-
-impl phy::TxToken for Tx<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let r = f(&mut frame);
-        self.0.push(frame);
-        r
-    }
-}
-
-impl Device for Cable {
-    type RxToken<'a> = Rx;
-    type TxToken<'a> = Tx<'a>;
-
-    fn receive(&mut self, _: Time) -> Option<(Rx, Tx<'_>)> {
-        Some((Rx(self.rx.pop_front()?), Tx(&mut self.tx)))
-    }
-
-    fn transmit(&mut self, _: Time) -> Option<Tx<'_>> {
-        Some(Tx(&mut self.tx))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut c = DeviceCapabilities::default();
-        c.medium = Medium::Ethernet;
-        c.max_transmission_unit = self.mtu + wire::ETH;
-        c.checksum = ChecksumCapabilities::ignored();
-        c
-    }
-}
-
 /// A smoltcp host in the splice's place.
 struct Theirs {
     iface: Interface,
     sockets: SocketSet<'static>,
     handle: SocketHandle,
-    cable: Cable,
+    cable: Wire,
     host: Host,
     container: Container,
     payload: Vec<u8>,
@@ -234,10 +189,11 @@ struct Theirs {
 
 impl Theirs {
     fn new(mtu: usize) -> Theirs {
-        let mut cable = Cable {
+        let mut cable = Wire {
             rx: VecDeque::new(),
             tx: Vec::new(),
-            mtu,
+            mtu: mtu + wire::ETH,
+            checksums: ChecksumCapabilities::ignored(),
         };
         let mac = HardwareAddress::Ethernet(EthernetAddress(LINK.to.0));
         let mut iface = Interface::new(Config::new(mac), &mut cable, Time::ZERO);

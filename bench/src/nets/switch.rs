@@ -102,12 +102,7 @@ impl SwitchNet {
         let mut host = Real::inside(&hosts.host)?;
         let nic = super::links::index(&mut host, "up0")?;
         host.add_route(&Route::default_via(OUTSIDE, nic))?;
-        let (first, rest) = program.split_first().ok_or("no program for switchd")?;
-        let mut command = Command::new(first);
-        command
-            .args(rest)
-            .args(["--uplink", "nic", "--log", "text/warn"])
-            .env(NETNS, hosts.host.proc_path());
+        let mut command = on_the_host(program, &hosts, "nic")?;
         containers(&mut command, &hosts, &[]);
         SwitchNet::start(
             command,
@@ -135,17 +130,14 @@ impl SwitchNet {
         // timers would be measured.
         let control = "/proc/sys/net/ipv4/tcp_congestion_control";
         hosts.host.run(|| std::fs::write(control, "reno"))??;
-        let (first, rest) = program.split_first().ok_or("no program for switchd")?;
-        let mut command = Command::new(first);
+        let mut command = on_the_host(program, &hosts, "sockets")?;
         command
-            .args(rest)
-            .args(["--uplink", "sockets", "--log", "text/warn", "--mtu"])
+            .arg("--mtu")
             .arg(mtu.to_string())
             .arg("--attach")
             .arg(format!("{}:{C1}", hosts.c1.proc_path().display()))
             .arg("--ports")
-            .arg(format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}"))
-            .env(NETNS, hosts.host.proc_path());
+            .arg(format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}"));
         SwitchNet::start(
             command,
             hosts,
@@ -236,6 +228,17 @@ fn socket_path() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
     std::env::temp_dir().join(format!("switchd-versus-{pid}-{n}.sock"))
+}
+
+/// A switchd that runs in the host's own namespace, with the uplink that it has there.
+fn on_the_host(program: &[OsString], hosts: &Hosts, uplink: &str) -> Result<Command> {
+    let (first, rest) = program.split_first().ok_or("no program for switchd")?;
+    let mut command = Command::new(first);
+    command
+        .args(rest)
+        .args(["--uplink", uplink, "--log", "text/warn"])
+        .env(NETNS, hosts.host.proc_path());
+    Ok(command)
 }
 
 /// The command line without control socket and further flags. The two containers that talk are

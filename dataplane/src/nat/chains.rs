@@ -1,7 +1,7 @@
 //! Counters of rules and chains, and the report that `switchctl rules` shows.
 
-use super::rules::{Publication, Rules};
-use crate::base::RuleId;
+use super::publication::RuleReport;
+use super::rules::Rules;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Packets and bytes, counted by any thread.
@@ -22,20 +22,6 @@ impl Tally {
     pub fn get(&self) -> (u64, u64) {
         (self.packets.load(Relaxed), self.bytes.load(Relaxed))
     }
-}
-
-/// A rule with its counters, as `switchctl rules` shows it. As in netfilter's nat table, only the
-/// first packet of each connection is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RuleReport {
-    /// The rule.
-    pub id: RuleId,
-    /// What it publishes.
-    pub publication: Publication,
-    /// Connections whose destination it translated: packets, bytes (chain DOCKER, target DNAT).
-    pub dnat: (u64, u64),
-    /// Hairpin connections whose source was translated too (chain POSTROUTING, MASQUERADE).
-    pub masquerade: (u64, u64),
 }
 
 /// Counters of the built-in chains. As in netfilter's nat table, they count the first packet of

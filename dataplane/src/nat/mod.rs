@@ -10,11 +10,13 @@ mod portmap;
 pub mod ports;
 pub mod portset;
 mod prf;
+pub mod publication;
 pub mod rules;
 mod space;
 
-pub use chains::{ChainCounters, NatReport, RuleReport, Tally};
+pub use chains::{ChainCounters, NatReport, Tally};
 pub use frag::{FragKey, FragTable, FragVerdict, Fragment, HeldFragment, Lost, Offered};
 pub use ports::{Endpoint, InUse, Ports};
 pub use portset::PortSet;
-pub use rules::{Match, Publication, PublishError, Rules};
+pub use publication::{Publication, PublishError, RuleReport};
+pub use rules::{Match, Rules};

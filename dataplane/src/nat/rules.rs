@@ -4,69 +4,16 @@
 //! what it does not touch. A look-up costs two steps by port, so it is flat from one rule to
 //! 65,000 ports; publishing costs the pages that the range touches, however many rules there are.
 
-use super::chains::{RuleReport, Tally};
+use super::chains::Tally;
 use super::portmap::PortMap;
 use super::portset::PortSet;
+use super::publication::{Publication, PublishError, RuleReport};
 use crate::base::mem::prefetch;
 use crate::base::{Proto, RuleId};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// One `-p [HOST_IP:]PORT[-END]:CONTAINER_IP:PORT[-END]/PROTO`: one rule, however long the range.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Publication {
-    /// TCP or UDP.
-    pub proto: Proto,
-    /// Only this local address; `None`: any.
-    pub host_ip: Option<Ipv4Addr>,
-    /// First external port, not 0.
-    pub first: u16,
-    /// Last external port, at least `first`.
-    pub last: u16,
-    /// The container.
-    pub ip: Ipv4Addr,
-    /// Container port of `first`; the rest follow in step.
-    pub port: u16,
-}
-
-impl fmt::Display for Publication {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(ip) = self.host_ip {
-            write!(f, "{ip}:")?;
-        }
-        write!(f, "{}", self.first)?;
-        if self.last != self.first {
-            write!(f, "-{}", self.last)?;
-        }
-        write!(f, ":{}:{}", self.ip, self.port)?;
-        if self.last != self.first {
-            write!(f, "-{}", self.port.saturating_add(self.last - self.first))?;
-        }
-        write!(f, "/{}", self.proto.name())
-    }
-}
-
-/// Why a publication was refused. Nothing was changed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum PublishError {
-    /// Only TCP and UDP have ports.
-    #[error("protocol {0} has no ports to publish (tcp or udp)")]
-    Protocol(u8),
-    /// Port 0, or a range that runs backwards or past 65535 on either side.
-    #[error("{0}: ports must be 1 to 65535 and the ranges of equal length")]
-    Range(Publication),
-    /// Another rule already takes a port of this one on an overlapping address.
-    #[error("{new} overlaps the published {old}")]
-    Overlap {
-        /// The refused one.
-        new: Publication,
-        /// The one in its way.
-        old: Publication,
-    },
-}
 
 /// The destination that a rule gives a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

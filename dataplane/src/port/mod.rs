@@ -17,7 +17,7 @@ mod pcap_writer;
 pub mod segment;
 pub mod stack;
 mod stack_acks;
-mod stack_wire;
+pub mod stack_wire;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -15,6 +15,7 @@ use super::{Caps, PortQueue};
 use crate::base::{Instant, Mac};
 use crate::frame::Frame;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant as SmolInstant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, IpEndpoint};
@@ -116,6 +117,7 @@ impl StackPort {
             rx: VecDeque::new(),
             tx: Vec::new(),
             mtu: cfg.mtu.clamp(576, 9_216) + 14,
+            checksums: ChecksumCapabilities::default(),
         };
         let mac = HardwareAddress::Ethernet(EthernetAddress(cfg.mac.0));
         let mut config = Config::new(mac);

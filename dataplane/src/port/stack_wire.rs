@@ -1,18 +1,29 @@
-//! The cable between a [`super::stack::StackPort`] and its `smoltcp` interface.
+//! The cable between a `smoltcp` interface and whoever carries its frames.
 
-use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::phy::{self, ChecksumCapabilities, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant as SmolInstant;
 use std::collections::VecDeque;
 
 /// What smoltcp sees of the port.
-pub(super) struct Wire {
+#[derive(Debug)]
+pub struct Wire {
+    /// Frames for the interface to read.
     pub rx: VecDeque<Vec<u8>>,
+    /// Frames that it wrote.
     pub tx: Vec<Vec<u8>>,
+    /// Longest frame, with its Ethernet header.
     pub mtu: usize,
+    /// Which checksums smoltcp computes and checks.
+    pub checksums: ChecksumCapabilities,
 }
 
-pub(super) struct Rx(Vec<u8>);
-pub(super) struct Tx<'a>(&'a mut Vec<Vec<u8>>);
+/// A frame to be read.
+#[derive(Debug)]
+pub struct Rx(Vec<u8>);
+
+/// Where a frame is written.
+#[derive(Debug)]
+pub struct Tx<'a>(&'a mut Vec<Vec<u8>>);
 
 impl Device for Wire {
     type RxToken<'a> = Rx;
@@ -31,6 +42,7 @@ impl Device for Wire {
         let mut c = DeviceCapabilities::default();
         c.medium = Medium::Ethernet;
         c.max_transmission_unit = self.mtu;
+        c.checksum = self.checksums.clone();
         c
     }
 }

@@ -1,25 +1,19 @@
 //! The nf_tables ruleset of a namespace as the kernel dumps it, to be compared with itself later.
 //!
 //! Its generation number is part of it: it grows with every transaction, so that even a rule that
-//! was added and taken away again shows. Numbers are those of linux/netfilter/nf_tables.h.
+//! was added and taken away again shows.
 
 use crate::oracle::netfilter::{ACK, APPEND, Attrs, CREATE, DUMP, Netfilter, attr};
+use crate::oracle::nft::{
+    ACCEPT, BEGIN, END, INPUT, IPV4, NEW_CHAIN, NEW_RULE, NEW_TABLE, NFTABLES,
+};
 use control::netns::Netns;
 use std::io::{self, Write};
 
-const IPV4: u8 = 2;
-const NFTABLES: u16 = 10 << 8;
-const BEGIN: u16 = 16;
-const END: u16 = 17;
-const NEW_TABLE: u16 = NFTABLES;
-const NEW_CHAIN: u16 = NFTABLES | 3;
-const NEW_RULE: u16 = NFTABLES | 6;
 const GET_GENERATION: u16 = NFTABLES | 16;
 /// What can be dumped: tables, chains, rules, sets, objects, flow tables.
 const GET: [u16; 6] = [1, 4, 7, 10, 19, 23];
 const GENERATION: u16 = 1;
-const INPUT: u32 = 1;
-const ACCEPT: u32 = 1;
 
 /// A ruleset: its generation, and every object with all that the kernel says of it.
 #[derive(Clone, PartialEq, Eq, Debug)]

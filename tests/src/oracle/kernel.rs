@@ -163,7 +163,8 @@ impl Kernel {
         self.gather().map(drop)
     }
 
-    /// Forgets all connections and withdraws all ports.
+    /// Forgets all connections and withdraws all ports; the bridge hears every container again, so
+    /// that none is forgotten for its age while the machine stands still.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -172,7 +173,8 @@ impl Kernel {
             let all = std::mem::take(&mut self.published);
             rules::unpublish(&mut self.netfilter, &all)?;
         }
-        Ok(conntrack::flush(&mut self.netfilter)?)
+        conntrack::flush(&mut self.netfilter)?;
+        self.settle()
     }
 
     /// Publishes ports.

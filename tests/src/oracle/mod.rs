@@ -26,6 +26,7 @@ pub mod generate;
 pub mod kernel;
 pub mod known;
 pub mod netfilter;
+pub mod nft;
 mod regular;
 pub mod report;
 mod rules;

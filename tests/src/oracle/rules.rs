@@ -15,18 +15,12 @@
 //! Numbers are those of linux/netfilter/nf_tables.h.
 
 use super::netfilter::{ACK, APPEND, Attrs, CREATE, Netfilter};
+use super::nft::{ACCEPT, BEGIN, END, INPUT, IPV4, NEW_CHAIN, NEW_RULE, NEW_TABLE, NFTABLES};
 use crate::memory::UP;
 use dataplane::base::Proto;
 use std::io;
 use std::net::Ipv4Addr;
 
-const IPV4: u8 = 2;
-const NFTABLES: u16 = 10 << 8;
-const BEGIN: u16 = 16;
-const END: u16 = 17;
-const NEW_TABLE: u16 = NFTABLES;
-const NEW_CHAIN: u16 = NFTABLES | 3;
-const NEW_RULE: u16 = NFTABLES | 6;
 const NEW_SET: u16 = NFTABLES | 9;
 const NEW_ELEMENT: u16 = NFTABLES | 12;
 const DELETE_ELEMENT: u16 = NFTABLES | 14;
@@ -36,11 +30,9 @@ const PUBLISHED: &str = "published";
 
 /// Hooks of linux/netfilter.h.
 const PREROUTING: u32 = 0;
-const INPUT: u32 = 1;
 const FORWARD: u32 = 2;
 const POSTROUTING: u32 = 4;
 const DROP: u32 = 0;
-const ACCEPT: u32 = 1;
 
 /// The 32-bit registers that rules use; 0 is the verdict's.
 const R0: u32 = 8;

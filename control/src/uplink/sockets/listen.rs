@@ -238,7 +238,7 @@ impl Engine {
 
     /// Calls the container for a client that was accepted.
     fn bring(&mut self, origin: &Origin, fd: OwnedFd, client: SocketAddrV4, now: Instant) {
-        super::tcp::prepare(&fd);
+        super::tcp_open::prepare(&fd);
         let shown = self.shown(origin, *client.ip());
         let (side, near, far) = match shown {
             true => {

@@ -31,6 +31,7 @@ pub mod splice;
 pub mod stats;
 mod sys;
 mod tcp;
+mod tcp_open;
 pub mod wire;
 
 pub use listen::ListenError;
