@@ -83,9 +83,8 @@ impl SwitchNet {
         let crowd = (2..ports)
             .map(|_| namespace())
             .collect::<Result<Vec<_>>>()?;
-        let control = socket_path();
         let command = command(program, &hosts, &crowd)?;
-        SwitchNet::start(command, hosts, crowd, control, flags, Uplink::Tap)
+        SwitchNet::start(command, hosts, crowd, flags, Uplink::Tap)
     }
 
     /// The same with `--uplink nic`: the host has a veth pair to the outside, as the twin's has, and
@@ -104,14 +103,7 @@ impl SwitchNet {
         host.add_route(&Route::default_via(OUTSIDE, nic))?;
         let mut command = on_the_host(program, &hosts, "nic")?;
         containers(&mut command, &hosts, &[]);
-        SwitchNet::start(
-            command,
-            hosts,
-            Vec::new(),
-            socket_path(),
-            flags,
-            Uplink::Nic,
-        )
+        SwitchNet::start(command, hosts, Vec::new(), flags, Uplink::Nic)
     }
 
     /// The same with `--uplink sockets`: the host has a veth pair to the outside, and the first
@@ -138,25 +130,17 @@ impl SwitchNet {
             .arg(format!("{}:{C1}", hosts.c1.proc_path().display()))
             .arg("--ports")
             .arg(format!("{PORT}-{LAST_PORT}:{C1}:{PORT}-{LAST_PORT}"));
-        SwitchNet::start(
-            command,
-            hosts,
-            Vec::new(),
-            socket_path(),
-            flags,
-            Uplink::Sockets,
-        )
+        SwitchNet::start(command, hosts, Vec::new(), flags, Uplink::Sockets)
     }
 
     fn start(
         mut command: Command,
         hosts: Hosts,
         crowd: Vec<Netns>,
-        control: PathBuf,
         flags: &[String],
         uplink: Uplink,
     ) -> Result<std::result::Result<SwitchNet, String>> {
-        let ports = crowd.len() + 2;
+        let (ports, control) = (crowd.len() + 2, socket_path());
         command
             .arg("--control")
             .arg(&control)

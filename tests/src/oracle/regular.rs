@@ -20,16 +20,19 @@ pub struct Conversation {
     phase: Phase,
     /// Client, server.
     finished: [bool; 2],
+    /// The flow that has spoken. Another of the same tuple counts from numbers of its own.
+    flow: Option<usize>,
     /// Something was odd.
     pub odd: bool,
 }
 
 impl Conversation {
-    /// One end says something, and it arrived or not.
-    pub fn say(&mut self, by_client: bool, s: &Said, f: &Form, arrived: bool) {
+    /// One end of a flow says something, and it arrived or not.
+    pub fn say(&mut self, flow: usize, by_client: bool, s: &Said, f: &Form, arrived: bool) {
         use Segment::{Ack, Fin, Rst, RstAck, Syn, SynAck};
         let own = usize::from(!by_client);
-        let numbers = s.seq == 0 && s.ack == 0 && s.window >= 60_000 && f.checksum == 0;
+        let same = *self.flow.get_or_insert(flow) == flow;
+        let numbers = same && s.seq == 0 && s.ack == 0 && s.window >= 60_000 && f.checksum == 0;
         let data = s.len > 0;
         let next = match (self.phase, s.segment) {
             (Phase::Nothing, Syn) if by_client && !data => Some(Phase::Syn),

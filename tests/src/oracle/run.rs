@@ -192,7 +192,7 @@ impl Runner {
             if let Some(talk) = talk_of(flow.unwrap_or(last_flow)).map(|n| &mut talks[n]) {
                 match step {
                     Step::Say(_, by, said, form) => {
-                        talk.say(*by, said, form, !outs[0].is_empty());
+                        talk.say(flow.unwrap_or(0), *by, said, form, !outs[0].is_empty());
                     }
                     Step::Stray(..) | Step::Again(_) => talk.disturb(),
                     _ => {}

@@ -7,6 +7,7 @@ mod segments;
 
 use super::facts::own_error;
 use super::run::Case;
+use dataplane::base::Reason;
 
 /// What becomes of the sequence behind a difference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,11 +48,14 @@ pub const IN_PART: &str = "fragments-carried-at-once";
 pub const TRACKED_FIRST: &str = "tracked-before-refused";
 
 /// Whether a segment of a conversation came to nothing but an error that Linux makes behind its
-/// tracking.
+/// tracking, or is source-routed, of which Linux says nothing there.
 fn refused_on_its_way(case: &Case<'_>) -> bool {
     let late = |o| matches!(own_error(o), Some((11, 0) | (3, 4)));
     let bad_options = |o| own_error(o) == Some((12, 0));
-    let refused = matches!(case.switch, [o] if late(o));
+    let refused = match case.switch {
+        [o] => late(o),
+        _ => case.kernel.is_empty() && case.dropped.contains(&Reason::SourceRoute),
+    };
     case.place.is_some() && (refused || matches!(case.kernel, [o] if bad_options(o)))
 }
 
