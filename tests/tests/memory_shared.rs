@@ -436,7 +436,7 @@ fn an_identifier_by_which_the_host_pings_goes_to_no_container() {
     let request = tuple(Proto::ICMP, (WEB, id), (FAR, 0));
     lab.route(&web, &request, &ping(id, 1, b"x"));
     assert_ne!(lab.only(&lab.up).tuple().sport, id);
-    // A minute after its last answer.
+    // A minute after its last answer, and the other identifier's rest.
     lab.wait(Duration::from_secs(200));
     lab.learn_outside();
     lab.clear();

@@ -39,6 +39,27 @@ impl Shared {
             self.workers.unpublish(id);
         });
         self.yield_ports(&mut state, &p);
+        let published = match self.take_ports(&mut state, id, external, p) {
+            Ok(published) => published,
+            Err(e) => {
+                self.ports_are_free(&mut state, &p);
+                return Err(e);
+            }
+        };
+        undo.keep();
+        state.published.insert(id, published);
+        self.show_what_is_ours(&state);
+        Ok(id)
+    }
+
+    /// Has the host listen on the ports of a publication, or nobody else.
+    fn take_ports(
+        &self,
+        state: &mut State,
+        id: RuleId,
+        external: u16,
+        p: Publication,
+    ) -> Result<Published, ApiError> {
         let relay = match &self.sockets {
             None => self.listen(&p)?,
             Some(engine) => {
@@ -49,17 +70,13 @@ impl Shared {
         };
         let held = match relay {
             Some(_) => Vec::new(),
-            None => self.hold_published(&mut state, &p).map_err(refused)?,
+            None => self.hold_published(state, &p).map_err(refused)?,
         };
-        undo.keep();
-        let published = Published {
+        Ok(Published {
             publication: p,
             relay,
             held,
-        };
-        state.published.insert(id, published);
-        self.show_what_is_ours(&state);
-        Ok(id)
+        })
     }
 
     /// Has the host listen, unless it is told not to or the address is the uplink's own.
@@ -90,6 +107,7 @@ impl Shared {
         self.workers.unpublish(id);
         if let Some(p) = &gone {
             self.speak_again(&mut state, p);
+            self.ports_are_free(&mut state, p);
         }
         self.show_what_is_ours(&state);
         let shown = shown.ok_or_else(|| ApiError::unknown("the publication is gone"))?;

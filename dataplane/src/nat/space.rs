@@ -235,7 +235,8 @@ impl Space {
         let users = |u: &AtomicU32| u.load(SeqCst);
         if ours {
             self.lent.hosts.remove(port);
-            if self.cells(port).0.map_or(0, users) == 0 {
+            // One that rests is free when its time is over.
+            if self.cells(port).0.map_or(0, users) == 0 && !self.rest().has(port) {
                 self.taken.remove(port);
             }
         } else {
@@ -292,8 +293,9 @@ impl Space {
             return false;
         }
         let asked = l.asked.load(SeqCst);
-        let due = asked == 0 || now.since(Tick(asked)) >= ASK_AGAIN;
-        let mark = now.0 | 1;
+        // However long ago that was; the mark is never ahead of the time.
+        let due = asked == 0 || now.0.wrapping_sub(asked) >= ASK_AGAIN;
+        let mark = now.0.wrapping_sub(1) | 1;
         due && l
             .asked
             .compare_exchange(asked, mark, SeqCst, SeqCst)
@@ -346,6 +348,11 @@ impl Rest {
                 self.queue.push_back((port, now));
             }
         }
+    }
+
+    /// Whether `port` rests.
+    fn has(&self, port: u16) -> bool {
+        self.fresh.contains(&port) || self.since.get(&port).is_some_and(Option::is_some)
     }
 
     /// Ends the rest of `port`. False if it doesn't rest.

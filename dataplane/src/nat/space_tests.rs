@@ -107,6 +107,45 @@ fn what_the_host_uses_itself_is_given_to_nobody_for_a_while() {
 }
 
 #[test]
+fn what_the_host_uses_while_it_rests_goes_to_one_and_is_counted_once() {
+    let rest = 2 * HOST_RESTS;
+    let s = Space::new(rest);
+    s.share_with_host();
+    s.lend(9, true);
+    s.lent(1, (9, 9));
+    assert!(s.claim(9, A));
+    s.leave(9, A);
+    s.advance(Tick(10));
+    // Late answers.
+    s.host_uses(9, Tick(20));
+    s.take_back(Tick(20 + HOST_RESTS));
+    assert!(!s.claim(9, B), "it rests still");
+    s.advance(Tick(10 + rest));
+    assert!(s.claim(9, B));
+    s.advance(Tick(10 + 3 * rest));
+    assert!(!s.claim(9, A));
+    s.leave(9, B);
+    assert_eq!((s.in_use(), s.lent.busy.load(SeqCst)), (0, 1));
+    s.advance(Tick(10 + 3 * rest));
+    s.advance(Tick(10 + 4 * rest));
+    assert_eq!(s.lent.busy.load(SeqCst), 0);
+}
+
+#[test]
+fn ports_are_asked_for_after_any_time() {
+    let s = Space::new(0);
+    s.share_with_host();
+    s.lend(9, true);
+    s.lent(1, (9, 9));
+    assert!(s.claim(9, A) && s.is_short(Tick(5)));
+    // A day, 25 days, 49 days later.
+    for days in [1, 25, 49] {
+        assert!(s.is_short(Tick(days * 86_400_000)), "{days}");
+        assert!(!s.is_short(Tick(days * 86_400_000)), "{days}");
+    }
+}
+
+#[test]
 fn more_ports_are_asked_for_once_in_a_while() {
     let s = Space::new(0);
     assert!(!s.is_short(Tick(1)), "all ports are our own");

@@ -1,10 +1,10 @@
 //! What happens without a frame: connections expire, neighbours are asked again, tables age.
 
 use super::{Engine, Tx, Work};
-use crate::base::{Instant, Proto};
+use crate::base::Instant;
 use crate::conntrack::state;
 use crate::flow::record::flags;
-use crate::frame::Batch;
+use crate::frame::{Batch, parse};
 use crate::slow::ctx::{Ctx, Timer};
 use crate::slow::next_hop::Hops;
 use crate::slow::switch::Switch;
@@ -77,8 +77,11 @@ impl Work {
             return;
         };
         if in_vain {
-            let both = [Proto::TCP, Proto::UDP].into_iter();
-            both.for_each(|p| sw.external.expect_more(p, false));
+            // That of the other protocol may be on its way.
+            let waited = frames
+                .iter()
+                .filter_map(|(_, f)| parse::parse(f.bytes(), &f.hdr).ok());
+            waited.for_each(|p| sw.external.expect_more(p.tuple.proto, false));
         }
         self.without_a_batch(sw, now, batch, tx, |ctx| ctx.let_go(frames));
     }

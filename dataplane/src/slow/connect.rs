@@ -273,6 +273,9 @@ impl Ctx<'_> {
                 Err(Verdict::Drop(Reason::RuleGone))
             }
             Ok(id) => {
+                if p.l4 == L4::Tcp {
+                    self.sw.orphans.settled(&new.orig);
+                }
                 self.set_timer(id, false);
                 self.count_chains(pkt, plan);
                 Ok(Opened::Fresh(id))

@@ -70,7 +70,7 @@ impl Switch {
 
     /// An external port for an inside endpoint. When none is free, closed TCP connections give
     /// theirs back, oldest first; then one port serves several destinations, as far as `free`
-    /// says that the translated tuple is not in use. Neither with `or_wait`.
+    /// says that the translated tuple is not in use. Not so with `or_wait`: none free is the end then.
     ///
     /// # Errors
     /// [`Reason::PortsExhausted`]; [`Reason::HostPorts`] when the host has as many as it may and

@@ -2,8 +2,8 @@
 //! lent in blocks; a packet that finds none while the next block is on its way is held until that
 //! has come, so that nobody is refused only because many connections open at once.
 //!
-//! Bounded in frames and bytes; what waits for longer than [`PATIENCE`] is refused, and so is all
-//! that comes after it until more ports are lent.
+//! Bounded in frames and bytes; what waits for longer than [`PATIENCE`] at a time is refused, and so
+//! is all that comes after it until more ports are lent.
 
 use super::ctx::{Ctx, Verdict};
 use super::forward::Packet;
@@ -25,7 +25,7 @@ const BYTES: usize = 4 << 20;
 /// How long the host may take to lend more: TCP sends its SYN again after as long.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The frames that wait, and what happened since they do.
+/// The frames that wait, and how often ports were lent since.
 #[derive(Default)]
 pub struct Waiting {
     queue: Mutex<Queue>,
@@ -82,9 +82,17 @@ impl Waiting {
         true
     }
 
-    /// When the first of them is refused.
+    /// When they are tried again: at once, if ports were lent while they came here; else when the
+    /// first of them is refused.
     pub fn deadline(&self) -> Option<Instant> {
-        self.any().then(|| self.queue().until).flatten()
+        if !self.any() {
+            return None;
+        }
+        let q = self.queue();
+        if q.seen != self.lent() {
+            return Some(Instant::ZERO);
+        }
+        q.until
     }
 
     /// The frames that wait, if it is time to try them again, and whether they waited in vain.

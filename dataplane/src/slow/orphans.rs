@@ -33,7 +33,7 @@ impl Orphans {
     fn note(&self, key: FlowKey, now: Tick) {
         let mut notes = self.notes();
         if notes.len() >= NOTES {
-            notes.retain(|_, since| now.since(*since) < KEPT);
+            notes.retain(|_, since| young(*since, now));
         }
         if notes.len() < NOTES {
             notes.insert(key, now);
@@ -49,8 +49,20 @@ impl Orphans {
         let mut notes = self.notes();
         let since = notes.remove(key);
         self.any.store(!notes.is_empty(), SeqCst);
-        since.is_some_and(|at| now.since(at) < KEPT)
+        since.is_some_and(|at| young(at, now))
     }
+
+    /// The sender of `key` has another connection by that tuple.
+    pub(super) fn settled(&self, key: &FlowKey) {
+        if self.any.load(SeqCst) {
+            self.notes().remove(key);
+        }
+    }
+}
+
+/// Whether a note is to be kept. Not by [`Tick::since`], for which one of 25 days is new again.
+const fn young(since: Tick, now: Tick) -> bool {
+    now.0.wrapping_sub(since.0) < KEPT
 }
 
 impl Switch {

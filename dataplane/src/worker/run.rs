@@ -135,6 +135,7 @@ impl Worker {
                 now = (self.clock)();
             }
             self.engine.tick(now, &mut self.batch, &mut self.queues);
+            self.hear_answers();
             let timers = [self.engine.next_deadline(now), self.busy.silence(now)];
             let next = timers.into_iter().flatten().fold(now + LONGEST, Ord::min);
             match self.wait.turn(now, Some(next)) {

@@ -78,6 +78,7 @@ fn lanes(port: PortId, queue: &dyn PortQueue) -> impl Iterator<Item = (Lane, Raw
 
 /// Most lanes of a port.
 pub const MOST: u8 = 8;
+const _: () = assert!(crate::port::sys::tap::LANES <= MOST);
 
 /// The port's only lane.
 impl From<PortId> for Lane {

@@ -19,9 +19,10 @@ use crate::netns::Netns;
 use crate::plan::{Failure, Plan, UplinkNic};
 use crate::uplink::nic::{Choice, Claim, Holders, View};
 use crate::workers::Far;
-use dataplane::base::{PortId, Role};
+use dataplane::base::{PortId, Proto, Role};
 use dataplane::port::filter;
 use dataplane::port::sys::{lookup::Quiet, packet};
+use std::collections::HashSet;
 
 /// What is shared now, and what for.
 pub(super) struct Nic {
@@ -31,8 +32,10 @@ pub(super) struct Nic {
     holders: Option<Holders>,
     /// Keeps the kernel quiet about ports without a socket, where it can be.
     quiet: Option<Quiet>,
-    /// It was said that no more ports can be held.
-    at_the_end: bool,
+    /// It could not be for a further port.
+    loud: bool,
+    /// Protocols of which it was said that no more ports can be held.
+    at_the_end: HashSet<Proto>,
     /// Ranges of echo identifiers that are masquerade's.
     echo: Vec<(u16, u16)>,
     taken: Option<Taken>,
@@ -82,7 +85,8 @@ impl Shared {
             limit: limits::raise(),
             holders: None,
             quiet: ports::quiet(host, ports::NOWHERE),
-            at_the_end: false,
+            loud: false,
+            at_the_end: HashSet::new(),
             echo: Vec::new(),
             taken: None,
             without: None,

@@ -34,8 +34,7 @@ impl Shared {
                 for (proto, lost) in h.move_to(ip) {
                     self.workers.give_back(proto, &lost);
                 }
-                let blocks = each.iter().filter_map(|p| h.all(*p));
-                blocks.for_each(|b| self.workers.lend(&b));
+                each.iter().for_each(|p| self.workers.lend(&h.all(*p)));
                 return;
             }
             let (order, local) = hold::order_here();
@@ -67,21 +66,27 @@ impl Shared {
             return;
         };
         let want = holders.count(proto).max(hold::FIRST);
-        let bare = nic.quiet.is_some();
+        let bare = nic.quiet.is_some() && !nic.loud;
         let grown = nic.host.run(|| holders.grow(proto, want, limit, bare));
         match grown {
-            Ok(Some(block)) => {
+            Ok(Some(mut block)) => {
                 if let Some(q) = &mut nic.quiet {
                     let done = block
                         .bare
                         .iter()
                         .try_for_each(|p| q.set(proto, *p, *p, true));
                     if let Err(e) = done {
-                        self.workers.no_more_ports(proto);
-                        return tracing::error!("cannot keep the kernel quiet: {e}");
+                        // Those without a socket are not ours then, and no further ones are taken.
+                        nic.loud = true;
+                        block.bare.iter().for_each(|p| {
+                            holders.release(proto, *p, *p, false);
+                        });
+                        block.new.retain(|p| !block.bare.contains(p));
+                        block.in_all = u32::try_from(holders.count(proto)).unwrap_or(u32::MAX);
+                        tracing::error!("cannot keep the kernel quiet: {e}");
                     }
                 }
-                nic.at_the_end = false;
+                nic.at_the_end.remove(&proto);
                 // Shown before they are given out: an answer must find the way in.
                 self.show_what_is_ours(state);
                 self.workers.lend(&block);
@@ -89,7 +94,7 @@ impl Shared {
             Ok(None) => {
                 self.workers.no_more_ports(proto);
                 // It is asked for again and again: said once.
-                if !std::mem::replace(&mut nic.at_the_end, true) {
+                if nic.at_the_end.insert(proto) {
                     tracing::warn!(
                         "no further {} port can be held for masquerade (descriptors: {limit}, \
                          ulimit -n): beyond those that are, connections share a port or are \
@@ -121,8 +126,14 @@ impl Shared {
             return;
         }
         self.workers.give_back(p.proto, &gone);
-        if let Some(rest) = holders.all(p.proto) {
-            self.workers.lend(&rest);
+        self.workers.lend(&holders.all(p.proto));
+    }
+
+    /// Ports that are published no longer can be held for masquerade again.
+    pub(in crate::daemon) fn ports_are_free(&self, state: &mut State, p: &Publication) {
+        let nic = state.nic.as_mut();
+        if let Some(holders) = nic.and_then(|n| n.holders.as_mut()) {
+            holders.put_back(p.proto, p.first, p.last);
         }
     }
 

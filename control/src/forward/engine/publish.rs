@@ -26,7 +26,8 @@ impl Engine {
         let id = RelayId(self.next_id);
         self.next_id += 1;
         let ip = publication.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        for (port, to) in (publication.first..=publication.last).zip(publication.port..) {
+        for port in publication.first..=publication.last {
+            let to = publication.port + (port - publication.first);
             let addr = SocketAddrV4::new(ip, port);
             let target = SocketAddrV4::new(publication.ip, to);
             if let Err(e) = self.bind(id, publication.proto, addr, target) {

@@ -17,7 +17,7 @@ use dataplane::port::filter::nothing;
 use dataplane::port::sys::filter;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
@@ -63,6 +63,8 @@ pub struct Block {
 #[derive(Debug)]
 pub struct Holders {
     ip: Ipv4Addr,
+    /// In which order ports are taken.
+    order: Vec<u16>,
     /// The kernel's own range.
     local: (u16, u16),
     each: [Held; 2],
@@ -92,6 +94,7 @@ impl Holders {
         };
         Holders {
             ip,
+            order: order.to_vec(),
             local,
             each: [
                 held(Proto::TCP, SocketType::STREAM),
@@ -188,16 +191,27 @@ impl Holders {
         moved.collect()
     }
 
-    /// What is held of a protocol, as a block that adds nothing.
-    pub fn all(&self, proto: Proto) -> Option<Block> {
-        let (first, last) = (self.ports(proto).min()?, self.ports(proto).max()?);
-        Some(Block {
+    /// What is held of a protocol, as a block that adds nothing; without a port it says so.
+    pub fn all(&self, proto: Proto) -> Block {
+        let (first, last) = (self.ports(proto).min(), self.ports(proto).max());
+        Block {
             proto,
             new: Vec::new(),
             bare: Vec::new(),
             in_all: u32::try_from(self.count(proto)).unwrap_or(u32::MAX),
-            span: (first, last),
-        })
+            span: (first.unwrap_or(0), last.unwrap_or(0)),
+        }
+    }
+
+    /// Ports of a range that has lost its owner are tried again, where they stood in the order.
+    pub fn put_back(&mut self, proto: Proto, first: u16, last: u16) {
+        let range = first..=last;
+        for held in self.each.iter_mut().filter(|h| h.proto == proto) {
+            let is_held: HashSet<u16> = held.sockets.iter().map(|(port, _)| *port).collect();
+            let waits: HashSet<u16> = held.rest.iter().copied().collect();
+            let again = |p: &u16| range.contains(p) && !is_held.contains(p) || waits.contains(p);
+            held.rest = self.order.iter().copied().filter(again).collect();
+        }
     }
 
     /// The ports of a protocol that are held without a socket.

@@ -349,7 +349,10 @@ impl Engine {
         let [uplink, _] = &mut self.sides;
         uplink.ready.push_back(token);
         let Some(from) = got.from else { return };
-        if let Some(asked) = got.to.filter(|_| origin.is_some()) {
+        if let Some(asked) = got
+            .to
+            .filter(|_| origin.is_some_and(|o| o.host_ip.is_none()))
+        {
             self.remember_asked(id, from, asked);
         }
         if near.echo {

@@ -78,3 +78,34 @@ scenario!(sixty_thousand_ports_without_listeners, || {
     assert_eq!(x.seen_by_server, x.client);
     w.finish();
 });
+
+scenario!(masquerade_goes_on_when_its_ports_are_published, || {
+    let w = NicWorld::new(&[]);
+    let client = Client::new(w.daemon.control());
+    let server = w.lan.listen(ANY, 8080);
+    let out = || {
+        let x = exchange(
+            &w.c[1],
+            at(switchd_tests::lab::nic::LAN, 8080),
+            &server,
+            1_000,
+        );
+        assert_eq!(x.seen_by_server.ip(), HOST);
+        x.seen_by_server.port()
+    };
+    // All that is held at first: what lies above the kernel's own range.
+    let range = "61000-65535:10.0.0.2:61000-65535";
+    assert!(out() >= 61_000);
+    let all = publish(&client, range.to_owned());
+    assert!(out() < 61_000);
+    w.daemon.ctl(&["unpublish", &all.id.to_string()]);
+    // What can't be published takes nothing away.
+    let taken = w.host.listen(HOST, 61_234);
+    let refused = switchctl(w.daemon.control(), &["publish", range]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(out() < 61_000);
+    drop(taken);
+    publish(&client, range.to_owned());
+    out();
+    w.finish();
+});

@@ -30,8 +30,9 @@ pub(super) enum Kept {
 const TOGETHER: usize = 256 << 10;
 
 thread_local! {
-    /// Room that `MSG_TRUNC` asks for and does not use: no page of it is ever touched.
-    static NOWHERE: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(super::UNACKED));
+    /// Room that `MSG_TRUNC` asks for and does not use: no page of it is ever touched, since zeroed
+    /// memory of this size comes as pages that are not there yet.
+    static NOWHERE: RefCell<Vec<u8>> = RefCell::new(vec![0; super::UNACKED]);
 }
 
 impl Kept {
@@ -135,9 +136,8 @@ impl Kept {
         };
         NOWHERE.with_borrow_mut(|nowhere| {
             while *done > 0 {
-                let room = nowhere.spare_capacity_mut();
-                let most = (*done).min(room.len());
-                let Some(room) = room.get_mut(..most) else {
+                let most = (*done).min(nowhere.len());
+                let Some(room) = nowhere.get_mut(..most) else {
                     return;
                 };
                 let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
