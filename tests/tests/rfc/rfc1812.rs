@@ -296,6 +296,14 @@ fn rfc_1122_4_1_3_1_a_closed_port_says_so_in_its_own_way() {
     };
     lost(&mut lab, &web, &t, &damaged(&segment));
     lost(&mut lab, &web, &u, &damaged(&datagram));
+    // A datagram may be shorter than its packet: its own length is what the checksum is about.
+    let behind = [datagram.as_slice(), &[9; 16]].concat();
+    assert_eq!(pass(&mut lab, &web, &u, &behind, &web).icmp().0, 3);
+    let mut shorter = behind;
+    let (length, sum) = (shorter[5], u16::from_be_bytes([shorter[6], shorter[7]]));
+    shorter[5] = length + 16;
+    shorter[6..8].copy_from_slice(&sum.wrapping_sub(16).to_be_bytes());
+    lost(&mut lab, &web, &u, &shorter);
     let long = tcp(&t, 100, 0, SYN, &[0; 60]);
     let whole = lab.web.routed(&Ip::may_fragment(7), &t, &long);
     for part in fragments(&whole, 40).into_iter().rev() {

@@ -2,6 +2,7 @@
 //! section 4.3.2.3), usually cut short.
 
 use super::{L3, L4, Parsed, bits, ipv4};
+use crate::base::bytes::be16;
 use crate::base::{Proto, Reason, Tuple};
 use crate::frame::{VnetHdr, checksum};
 
@@ -52,6 +53,12 @@ pub fn l4_checksum_ok(bytes: &[u8], hdr: &VnetHdr, p: &Parsed) -> bool {
     if !summed || hdr.needs_csum || p.has(bits::FRAGMENT) {
         return true;
     }
+    // Bytes behind UDP's own length are not the datagram's (RFC 768).
+    let own = match p.l4 {
+        L4::Udp => message.get(..usize::from(be16(message, 4))),
+        _ => None,
+    };
+    let message = own.unwrap_or(message);
     let len = message.len() as u32;
     let pseudo = checksum::pseudo_header_v4(p.tuple.src, p.tuple.dst, p.tuple.proto.0, len);
     checksum::finish(checksum::sum(message, pseudo)) == 0
