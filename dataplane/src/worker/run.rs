@@ -157,7 +157,20 @@ impl Worker {
             return;
         };
         self.batch.clear();
-        let more = queue.recv_lane(lane.lane, &mut self.batch, BUDGET);
+        // Small frames of the port's other ready lanes come along: answers that are written together
+        // cost fewer wake-ups of their receivers.
+        let mut lane = lane;
+        let more = loop {
+            let more = queue.recv_lane(lane.lane, &mut self.batch, BUDGET);
+            match more {
+                Ok(false) if !self.batch.is_full() => {}
+                _ => break more,
+            }
+            let Some(next) = self.wait.next_ready_of(port) else {
+                break more;
+            };
+            lane = next;
+        };
         if !self.batch.is_empty() {
             self.busy.frames(now);
             self.engine

@@ -219,6 +219,18 @@ impl Wait {
         Some(lane)
     }
 
+    /// The next ready lane of this round that is one of `port`'s, before its turn.
+    pub fn next_ready_of(&mut self, port: PortId) -> Option<Lane> {
+        let round = self.ready.iter().take(self.round);
+        let at = round.into_iter().position(|l| l.port == port)?;
+        let lane = self.ready.remove(at)?;
+        self.round -= 1;
+        if let Some(bits) = self.is_ready.get_mut(port.index()) {
+            *bits &= !(1 << lane.lane);
+        }
+        Some(lane)
+    }
+
     /// The lane may have more. In its turn it is served again, until others get theirs.
     pub fn again(&mut self, lane: impl Into<Lane>) {
         let lane = lane.into();

@@ -63,6 +63,27 @@ fn a_round_ends_even_if_a_port_always_has_more() {
 
 /// What is new comes first, and one lane with a backlog a round; each of those has its turn.
 #[test]
+fn the_ready_lanes_of_a_port_are_served_together() {
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    let of = |port, lane| Lane { port, lane };
+    let all = [of(A, 3), of(B, 0), of(A, 1), of(B, 7)];
+    all.iter().for_each(|l| w.mark(*l));
+    w.turn(at(0), None).unwrap();
+    assert_eq!(w.next_ready(), Some(of(A, 3)));
+    // One that became ready since is of the next round.
+    w.mark(of(A, 2));
+    assert_eq!(w.next_ready_of(A), Some(of(A, 1)));
+    assert_eq!(w.next_ready_of(A), None);
+    assert_eq!(w.next_ready(), Some(of(B, 0)));
+    assert_eq!(w.next_ready_of(B), Some(of(B, 7)));
+    assert_eq!((w.next_ready(), w.next_ready_of(B)), (None, None));
+    w.mark(of(A, 1));
+    w.turn(at(0), None).unwrap();
+    let next: Vec<Lane> = std::iter::from_fn(|| w.next_ready()).collect();
+    assert_eq!(next, [of(A, 2), of(A, 1)]);
+}
+
+#[test]
 fn sparse_lanes_do_not_wait_for_bulk() {
     let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
     let bulk = [0, 1].map(|lane| Lane { port: A, lane });
