@@ -169,6 +169,11 @@ impl Lab {
         [&self.host, &self.web, &self.db, &self.app, &self.up]
     }
 
+    /// How many frames each of them got.
+    pub fn spread(&self) -> [usize; 5] {
+        self.hosts().map(|h| self.got(h).len())
+    }
+
     /// Publishes a range of external ports for a container.
     pub fn publish(&self, proto: Proto, ports: (u16, u16), to: (Ipv4Addr, u16)) -> RuleId {
         let p = Publication {

@@ -11,18 +11,6 @@ const G: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 const ALL_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 2);
 const V3_ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 
-/// Which of `sw0`, `web`, `db`, `app`, uplink got how many frames that are not IGMP queries.
-fn spread(lab: &Lab) -> [usize; 5] {
-    let is_query = |b: &[u8]| b.len() >= 50 && b[23] == 2 && b[38] == 0x11;
-    lab.hosts().map(|h| {
-        h.port
-            .take()
-            .iter()
-            .filter(|f| !is_query(f.bytes()))
-            .count()
-    })
-}
-
 fn data(h: &Host, group: Ipv4Addr) -> Vec<u8> {
     let t = udp_tuple(h.ip, 5_353, group, 5_353);
     let ip = Ip {
@@ -67,7 +55,7 @@ fn v3(h: &Host, record: u8, group: Ipv4Addr, sources: &[Ipv4Addr]) -> Vec<u8> {
 fn a_group_that_nobody_asked_for_is_flooded_and_never_outside() {
     let mut lab = Lab::ready();
     lab.send(&lab.web.clone(), &data(&lab.web, G));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
 }
 
 #[test]
@@ -80,20 +68,20 @@ fn a_group_with_members_goes_to_them_alone() {
             kind => v2(&db, kind, G),
         };
         lab.send(&db, &report);
-        assert_eq!(spread(&lab), [0; 5], "reports are for routers only");
+        assert_eq!(lab.spread(), [0; 5], "reports are for routers only");
         lab.send(&web, &data(&web, G));
-        assert_eq!(spread(&lab), [0, 0, 1, 0, 0]);
+        assert_eq!(lab.spread(), [0, 0, 1, 0, 0]);
         // Several members, one of which is the host.
         let (host, app) = (lab.host.clone(), lab.app.clone());
         lab.send(&host, &v3(&host, 2, G, &[]));
         lab.send(&app, &v3(&app, 5, G, &[WEB]));
         lab.send(&web, &data(&web, G));
-        assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+        assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
         // A member's own frame does not come back, and another group is another matter.
         lab.send(&db, &data(&db, G));
-        assert_eq!(spread(&lab), [1, 0, 0, 1, 0]);
+        assert_eq!(lab.spread(), [1, 0, 0, 1, 0]);
         lab.send(&web, &data(&web, Ipv4Addr::new(239, 9, 9, 9)));
-        assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+        assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
     }
 }
 
@@ -103,7 +91,7 @@ fn a_frame_that_only_its_sender_wants_goes_nowhere() {
     let web = lab.web.clone();
     lab.send(&web, &v2(&web, 0x16, G));
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [0; 5]);
+    assert_eq!(lab.spread(), [0; 5]);
     assert_eq!(lab.drops(Reason::SamePort), 1);
 }
 
@@ -132,10 +120,10 @@ fn who_leaves_gets_nothing_after_the_last_member_was_asked_for() {
             "TTL 1, to the group"
         );
         lab.send(&web, &data(&web, G));
-        assert_eq!(spread(&lab), [0, 0, 1, 1, 0], "it has 2 s to say otherwise");
+        assert_eq!(lab.spread(), [0, 0, 1, 1, 0], "it has 2 s to say otherwise");
         lab.wait(s(2));
         lab.send(&web, &data(&web, G));
-        assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+        assert_eq!(lab.spread(), [0, 0, 0, 1, 0]);
     }
 }
 
@@ -150,7 +138,7 @@ fn another_member_behind_the_port_answers_and_stays() {
     lab.wait(s(30));
     lab.clear();
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [0, 0, 1, 0, 0]);
+    assert_eq!(lab.spread(), [0, 0, 1, 0, 0]);
 }
 
 /// The switch asks in place of a router: at once, then every 125 s; who doesn't answer is
@@ -183,7 +171,7 @@ fn members_are_asked_for_and_age() {
     assert_eq!(asked, [0, 125, 250]);
     lab.clear();
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [0, 0, 0, 1, 0], "the one that answered");
+    assert_eq!(lab.spread(), [0, 0, 0, 1, 0], "the one that answered");
     lab.wait(s(600));
     assert!(lab.sw.switch().groups.is_empty());
     lab.clear();
@@ -193,7 +181,7 @@ fn members_are_asked_for_and_age() {
         "nobody is left to ask for"
     );
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0], "flooded again");
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0], "flooded again");
 }
 
 #[test]
@@ -209,12 +197,12 @@ fn a_router_gets_reports_and_every_group() {
     assert_eq!(lab.got(&web).len(), 1, "a query goes to all");
     lab.clear();
     lab.send(&db, &v2(&db, 0x16, G));
-    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [0, 0, 0, 1, 0]);
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [0, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [0, 0, 1, 1, 0]);
     lab.send(&db, &v2(&db, 0x17, G));
     assert!(db.port.take().is_empty(), "asking is the router's business");
-    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [0, 0, 0, 1, 0]);
     lab.wait(s(200));
     assert!(
         web.port.take().iter().all(|f| f.bytes()[23] != 2),
@@ -229,7 +217,7 @@ fn link_local_groups_and_other_protocols_are_always_flooded() {
     for group in [Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(224, 0, 0, 5)] {
         lab.send(&db, &v2(&db, 0x16, group));
         lab.send(&web, &data(&web, group));
-        assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+        assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
     }
     lab.send(&db, &v2(&db, 0x16, G));
     lab.send(
@@ -242,10 +230,10 @@ fn link_local_groups_and_other_protocols_are_always_flooded() {
         ),
     );
     lab.send(&web, &eth(group_mac(G), web.mac(), 0x88b5, &[0; 46]));
-    assert_eq!(spread(&lab), [2, 0, 2, 2, 0]);
+    assert_eq!(lab.spread(), [2, 0, 2, 2, 0]);
     // An IGMP type that nobody knows (RFC 4541 section 2.1.1 rule 3).
     lab.send(&web, &igmp_frame(&web, G, &[0x30, 0, 0, 0, 239, 1, 2, 3]));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
 }
 
 #[test]
@@ -286,10 +274,10 @@ fn one_container_can_not_fill_the_table() {
     assert_eq!(lab.sw.switch().groups.len(), 4);
     lab.send(&web, &v2(&web, 0x16, G));
     lab.send(&db, &data(&db, G));
-    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    assert_eq!(lab.spread(), [0, 1, 0, 0, 0]);
     // What could not be written down is flooded, so nobody misses anything.
     lab.send(&web, &data(&web, Ipv4Addr::new(239, 0, 1, 150)));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
 }
 
 #[test]
@@ -300,7 +288,7 @@ fn a_member_whose_port_goes_is_forgotten() {
     assert!(lab.sw.remove_port(db.id));
     assert!(lab.sw.switch().groups.is_empty());
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [1, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 0, 1, 0]);
 }
 
 #[test]
@@ -309,9 +297,9 @@ fn vlans_have_members_of_their_own() {
     let (web, db) = (lab.web.clone(), lab.db.clone());
     lab.send(&db, &tagged(&v2(&db, 0x16, G), 7));
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
     lab.send(&web, &tagged(&data(&web, G), 7));
-    assert_eq!(spread(&lab), [0, 0, 1, 0, 0]);
+    assert_eq!(lab.spread(), [0, 0, 1, 0, 0]);
     lab.wait(s(1));
     let f = db.port.take();
     assert_eq!(
@@ -328,9 +316,9 @@ fn without_snooping_everything_is_flooded_reports_too() {
     let mut lab = Lab::ready_with(cfg);
     let (web, db) = (lab.web.clone(), lab.db.clone());
     lab.send(&db, &v2(&db, 0x16, G));
-    assert_eq!(spread(&lab), [1, 1, 0, 1, 0]);
+    assert_eq!(lab.spread(), [1, 1, 0, 1, 0]);
     lab.send(&web, &data(&web, G));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
 }
 
 #[test]

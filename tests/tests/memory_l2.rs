@@ -1,4 +1,4 @@
-//! The bridge and ARP, as section 2 of the issue lists them.
+//! The bridge: learning, ageing, moves, flooding, VLANs, superframes, IPv6.
 
 use dataplane::base::{Mac, PortId, Proto, Reason, Role};
 use dataplane::frame::VnetHdr;
@@ -7,7 +7,7 @@ use dataplane::port::memory::MemoryPort;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use switchd_tests::memory::packet::*;
-use switchd_tests::memory::{DB, FAR, GW, Host, Lab, PEER, UP, WEB, config, mac, spec};
+use switchd_tests::memory::{DB, FAR, GW, Host, Lab, UP, WEB, config, mac, spec};
 
 const ALICE: Mac = Mac([2, 0xa, 0xa, 0, 0, 1]);
 const BOB: Mac = Mac([2, 0xb, 0xb, 0, 0, 1]);
@@ -16,17 +16,12 @@ fn plain(dst: Mac, src: Mac) -> Vec<u8> {
     eth(dst, src, 0x88b5, &[0; 46])
 }
 
-/// Which of `sw0`, `web`, `db`, `app`, uplink got how many frames.
-fn spread(lab: &Lab) -> [usize; 5] {
-    lab.hosts().map(|h| lab.got(h).len())
-}
-
 #[test]
 fn unknown_broadcast_and_multicast_are_flooded_but_never_back_or_outside() {
     let mut lab = Lab::default();
     for dst in [BOB, Mac::BROADCAST, Mac([0x33, 0x33, 0, 0, 0, 1])] {
         lab.send(&lab.web.clone(), &plain(dst, ALICE));
-        assert_eq!(spread(&lab), [1, 0, 1, 1, 0], "{dst}");
+        assert_eq!(lab.spread(), [1, 0, 1, 1, 0], "{dst}");
     }
     let t = lab.sw.totals();
     assert_eq!((t.flooded, t.copies), (3, 6));
@@ -46,7 +41,7 @@ fn link_local_groups_are_never_forwarded() {
         &lab.web.clone(),
         &plain(Mac([1, 0x80, 0xc2, 0, 0, 16]), ALICE),
     );
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
 }
 
 #[test]
@@ -57,16 +52,16 @@ fn an_address_is_forgotten_after_300_s_and_refreshed_by_its_frames() {
     lab.clear();
     lab.wait(Duration::from_secs(298));
     lab.send(&lab.db.clone(), &to_alice);
-    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    assert_eq!(lab.spread(), [0, 1, 0, 0, 0]);
     // A frame from it starts its time again.
     lab.send(&lab.web.clone(), &plain(BOB, ALICE));
-    assert_eq!(spread(&lab), [0, 0, 1, 0, 0]);
+    assert_eq!(lab.spread(), [0, 0, 1, 0, 0]);
     lab.wait(Duration::from_secs(299));
     lab.send(&lab.db.clone(), &to_alice);
-    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    assert_eq!(lab.spread(), [0, 1, 0, 0, 0]);
     lab.wait(Duration::from_secs(1));
     lab.send(&lab.db.clone(), &to_alice);
-    assert_eq!(spread(&lab), [1, 1, 0, 1, 0]);
+    assert_eq!(lab.spread(), [1, 1, 0, 1, 0]);
     assert!(lab.sw.switch().fdb.counts().aged > 0);
 }
 
@@ -79,7 +74,7 @@ fn the_age_is_a_setting() {
     lab.clear();
     lab.wait(Duration::from_secs(10));
     lab.send(&lab.db.clone(), &plain(ALICE, BOB));
-    assert_eq!(spread(&lab), [1, 1, 0, 1, 0]);
+    assert_eq!(lab.spread(), [1, 1, 0, 1, 0]);
 }
 
 #[test]
@@ -89,7 +84,7 @@ fn an_address_that_moves_is_followed_at_once() {
     lab.send(&lab.app.clone(), &plain(Mac::BROADCAST, ALICE));
     lab.clear();
     lab.send(&lab.db.clone(), &plain(ALICE, BOB));
-    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [0, 0, 0, 1, 0]);
     assert_eq!(lab.sw.switch().fdb.counts().moved, 1);
 }
 
@@ -100,7 +95,7 @@ fn nobody_takes_the_gateways_mac() {
     assert_eq!(lab.drops(Reason::SrcMacGateway), 1);
     lab.silence();
     lab.send(&lab.db.clone(), &plain(mac(GW), BOB));
-    assert_eq!(spread(&lab), [1, 0, 0, 0, 0]);
+    assert_eq!(lab.spread(), [1, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -139,11 +134,11 @@ fn vlans_are_learned_apart() {
     lab.clear();
     let db = lab.db.clone();
     lab.send(&db, &frame(ALICE, BOB, 7));
-    assert_eq!(spread(&lab), [0, 1, 0, 0, 0]);
+    assert_eq!(lab.spread(), [0, 1, 0, 0, 0]);
     lab.send(&db, &frame(ALICE, BOB, 8));
-    assert_eq!(spread(&lab), [0, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [0, 0, 0, 1, 0]);
     lab.send(&db, &plain(ALICE, BOB));
-    assert_eq!(spread(&lab), [1, 1, 0, 1, 0], "not known untagged");
+    assert_eq!(lab.spread(), [1, 1, 0, 1, 0], "not known untagged");
     // A tag of VLAN 0 is a priority only.
     lab.send(&lab.app.clone(), &plain(Mac::BROADCAST, ALICE));
     lab.clear();
@@ -158,7 +153,7 @@ fn tagged_frames_are_bridged_and_never_routed() {
     let t = tuple(Proto::UDP, (WEB, 1), (FAR, 2));
     let f = lab.web.routed(&Ip::default(), &t, &udp(&t, b"x"));
     lab.send(&lab.web.clone(), &tagged(&f, 7));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
     assert_eq!(lab.connections(), 0);
     // Priority-tagged ones are in the untagged network; the tag ends at the router.
     lab.send(&lab.web.clone(), &tagged(&f, 0));
@@ -175,7 +170,7 @@ fn a_removed_port_is_forgotten() {
     assert!(lab.sw.remove_port(lab.web.id));
     assert_ne!(lab.sw.switch().generation(), before);
     lab.send(&lab.db.clone(), &plain(ALICE, BOB));
-    assert_eq!(spread(&lab), [1, 0, 0, 1, 0]);
+    assert_eq!(lab.spread(), [1, 0, 0, 1, 0]);
     // Whoever gets its number is another port.
     let (port, queues) = MemoryPort::new(1, Caps::ALL);
     let ip = Ipv4Addr::new(10, 0, 0, 8);
@@ -185,7 +180,7 @@ fn a_removed_port_is_forgotten() {
         .unwrap();
     assert_eq!(id, lab.web.id);
     lab.send(&lab.db.clone(), &plain(mac(ip), BOB));
-    assert_eq!((port.take().len(), spread(&lab)), (1, [0; 5]));
+    assert_eq!((port.take().len(), lab.spread()), (1, [0; 5]));
     assert_eq!(PortId(id.0), id);
 }
 
@@ -305,127 +300,6 @@ fn udp_superframes_become_their_datagrams() {
     );
 }
 
-fn arp_request(from: &Host, spa: Ipv4Addr, tpa: Ipv4Addr) -> Vec<u8> {
-    arp(Mac::BROADCAST, 1, (from.mac(), spa), (Mac::ZERO, tpa))
-}
-
-#[test]
-fn the_gateway_is_answered_with_sw0s_mac_and_not_passed_on() {
-    let mut lab = Lab::default();
-    let web = lab.web.clone();
-    lab.send(&web, &arp_request(&web, WEB, GW));
-    let answer = lab.only(&web);
-    assert_eq!(
-        answer.bytes,
-        arp(web.mac(), 2, (mac(GW), GW), (web.mac(), WEB))
-    );
-    lab.silence();
-    // Another container's address is asked of everybody.
-    lab.send(&web, &arp_request(&web, WEB, DB));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
-}
-
-#[test]
-fn the_uplink_address_is_answered_outside() {
-    let mut lab = Lab::default();
-    let up = lab.up.clone();
-    lab.send(&up, &arp_request(&up, PEER, UP));
-    assert_eq!(
-        lab.only(&up).bytes,
-        arp(up.mac(), 2, (mac(UP), UP), (up.mac(), PEER))
-    );
-    lab.send(&up, &arp_request(&up, PEER, Ipv4Addr::new(192, 0, 2, 9)));
-    lab.silence();
-}
-
-#[test]
-fn a_probe_is_answered_and_teaches_nothing() {
-    let mut lab = Lab::default();
-    let before = lab.sw.switch().neigh.list(lab.now.tick());
-    let web = lab.web.clone();
-    lab.send(&web, &arp_request(&web, Ipv4Addr::UNSPECIFIED, GW));
-    assert_eq!(lab.only(&web).bytes[28..32], GW.octets());
-    lab.send(
-        &web,
-        &arp_request(&web, Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(10, 0, 0, 50)),
-    );
-    assert_eq!(lab.sw.switch().neigh.list(lab.now.tick()), before);
-}
-
-#[test]
-fn requests_and_replies_to_the_switch_teach_their_sender() {
-    let mut lab = Lab::default();
-    let (web, ip) = (lab.web.clone(), Ipv4Addr::new(10, 0, 0, 60));
-    let known = |lab: &Lab, ip| {
-        let all = lab.sw.switch().neigh.list(lab.now.tick());
-        all.iter().find(|n| n.ip == ip).and_then(|n| n.mac)
-    };
-    lab.send(&web, &arp_request(&web, ip, DB));
-    assert_eq!(known(&lab, ip), None, "not addressed to the switch");
-    lab.send(&web, &arp_request(&web, ip, GW));
-    assert_eq!(known(&lab, ip), Some(web.mac()));
-    let other = Ipv4Addr::new(10, 0, 0, 61);
-    lab.send(&web, &arp(mac(GW), 2, (web.mac(), other), (mac(GW), GW)));
-    assert_eq!(known(&lab, other), Some(web.mac()));
-}
-
-#[test]
-fn gratuitous_arp_for_the_gateway_or_the_uplink_is_dropped_and_counted() {
-    let mut lab = Lab::default();
-    let web = lab.web.clone();
-    for ip in [GW, UP] {
-        lab.send(&web, &arp_request(&web, ip, ip));
-        lab.send(
-            &web,
-            &arp(Mac::BROADCAST, 2, (web.mac(), ip), (Mac::BROADCAST, ip)),
-        );
-    }
-    assert_eq!(lab.drops(Reason::ArpSpoof), 4);
-    lab.silence();
-    // An honest one is everybody's business.
-    lab.send(&web, &arp_request(&web, WEB, WEB));
-    assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
-}
-
-#[test]
-fn a_silent_neighbour_is_asked_three_times_and_given_up_with_the_original_quoted() {
-    let mut lab = Lab::default();
-    let web = lab.web.clone();
-    let t = tuple(Proto::TCP, (WEB, 1_234), (FAR, 80));
-    lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
-    assert_eq!(lab.sw.totals().held, 1);
-    lab.wait(Duration::from_millis(3_500));
-    let asked = lab.got(&lab.up);
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|s| s.bytes[38..42] == PEER.octets()));
-    lab.wait(Duration::from_secs(2));
-    assert_eq!(lab.drops(Reason::HostUnreachable), 1);
-    let error = lab.only(&web);
-    assert_eq!((error.icmp().0, error.icmp().1), (3, 1));
-    assert_eq!((error.tuple().src, error.tuple().dst), (GW, WEB));
-    assert_eq!(error.inner().tuple, t, "as its sender knows it");
-    assert_eq!(lab.sw.totals().held, 0);
-    // While it is known to be dead the answer comes at once.
-    lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
-    assert_eq!(lab.only(&web).icmp().0, 3);
-}
-
-#[test]
-fn waiting_frames_leave_in_order_when_the_neighbour_answers() {
-    let mut lab = Lab::default();
-    let t = tuple(Proto::UDP, (WEB, 9), (FAR, 53));
-    for n in 0..5u8 {
-        lab.route(&lab.web.clone(), &t, &udp(&t, &[n]));
-    }
-    assert_eq!(lab.sw.totals().held, 5);
-    lab.clear();
-    lab.learn_outside();
-    // They may leave as one superframe.
-    let got = lab.got(&lab.up);
-    let data: Vec<u8> = got.iter().flat_map(|s| s.data().to_vec()).collect();
-    assert_eq!(data, [0, 1, 2, 3, 4]);
-}
-
 #[test]
 fn ipv6_is_bridged_but_containers_are_no_routers() {
     let mut lab = Lab::default();
@@ -438,7 +312,7 @@ fn ipv6_is_bridged_but_containers_are_no_routers() {
     );
     for f in [solicitation.clone(), tagged(&solicitation, 9)] {
         lab.send(&web, &f);
-        assert_eq!(spread(&lab), [1, 0, 1, 1, 0]);
+        assert_eq!(lab.spread(), [1, 0, 1, 1, 0]);
     }
     let hop_by_hop = [&[58, 0, 1, 4, 0, 0, 0, 0][..], &[134; 16]].concat();
     for (f, reason) in [
@@ -463,5 +337,5 @@ fn ipv6_is_bridged_but_containers_are_no_routers() {
     let mut f = solicitation;
     f[..6].copy_from_slice(&mac(GW).0);
     lab.send(&web, &f);
-    assert_eq!(spread(&lab), [1, 0, 0, 0, 0]);
+    assert_eq!(lab.spread(), [1, 0, 0, 0, 0]);
 }
