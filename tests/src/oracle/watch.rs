@@ -181,6 +181,14 @@ impl Conversation {
                 return;
             }
             let answered = self.challenged[1 - dir].filter(|c| s.ack == Some(c.end));
+            let at_once = before.own.asked && before.other.asked;
+            let open = before.both_heard() && !before.ended && !at_once;
+            if open && s.ack.is_some() && answered.is_none() {
+                // Nor does it take account of a SYN-ACK that answers nothing.
+                let own = &mut self.said[dir];
+                own.passing = own.passing.max(s.window);
+                return;
+            }
             if let Some(again) = answered {
                 self.said[1 - dir] = Said::opening(&again, false);
             }

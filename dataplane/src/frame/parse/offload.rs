@@ -5,6 +5,10 @@ use super::{L3, L4, Parsed, bits, ipv6};
 use crate::base::{Proto, Reason};
 use crate::frame::{Gso, VnetHdr};
 
+/// The fixed header of IPv6.
+const IPV6: usize = 40;
+const ICMPV6: u8 = 58;
+
 /// Checks `hdr` and sets [`Parsed::wire_len`].
 ///
 /// What could not be segmented, or whose checksum field lies outside of the frame, is an error. A
@@ -24,7 +28,7 @@ pub(super) fn check(bytes: &[u8], hdr: &VnetHdr, p: &mut Parsed) -> Result<(), R
     }
     let start = usize::from(hdr.csum_start);
     let field = start + usize::from(hdr.csum_offset);
-    if start < usize::from(p.l3_off) || field + 2 > bytes.len() {
+    if start < usize::from(p.l3_off) || field + 2 > bytes.len() || alters(bytes, p, start, field) {
         return Err(Reason::VnetHdrBad);
     }
     if p.l3 == L3::Ipv4 && !covers_ipv4(hdr, p) {
@@ -41,6 +45,31 @@ pub(super) fn check(bytes: &[u8], hdr: &VnetHdr, p: &mut Parsed) -> Result<(), R
         p.wire_len = p.l3_len.min(headers + u32::from(hdr.gso_size));
     }
     Ok(())
+}
+
+/// Whether a checksum that is finished on the way, at `field` from `start` on, would alter what
+/// [`crate::guard`] and the responder of ARP judge before: a container could have other bytes sent
+/// than those that were looked at.
+fn alters(bytes: &[u8], p: &Parsed, start: usize, field: usize) -> bool {
+    let l3 = usize::from(p.l3_off);
+    match p.l3 {
+        L3::Ipv4 => start < usize::from(p.l4_off),
+        L3::Arp => true,
+        L3::Other => false,
+        L3::Ipv6 => match ipv6::upper(bytes.get(l3..).unwrap_or(&[])) {
+            ipv6::Upper::Header { proto, off, .. } => {
+                let upper = l3 + off;
+                // ICMPv6's type and UDP's ports.
+                let judged = match proto {
+                    ICMPV6 if field == upper + 2 => 0,
+                    p if p == ICMPV6 || p == Proto::UDP.0 => 4,
+                    _ => 0,
+                };
+                start < upper || field < upper + judged
+            }
+            _ => start < l3 + IPV6,
+        },
+    }
 }
 
 /// Whether the checksum is the one of this very packet's L4 header.

@@ -276,7 +276,7 @@ fn partial_checksum_of_something_else_is_bridged_only() {
     };
     let f = udp_frame(&[0; 200]);
     assert_eq!(parse(&f, &partial(34, 6)).unwrap().l4_error, None);
-    for hdr in [partial(100, 16), partial(34, 16), partial(20, 6)] {
+    for hdr in [partial(100, 16), partial(34, 16)] {
         assert_eq!(
             parse(&f, &hdr).unwrap().l4_error,
             Some(Reason::VnetHdrBad),
@@ -313,6 +313,40 @@ proptest! {
                     prop_assert!(r.is_err(), "IPv4 frame cut at {} of {}", len, f.len());
                 }
             }
+        }
+    }
+}
+
+/// What is finished on the way may not alter what was judged before.
+#[test]
+fn a_checksum_that_would_be_written_over_what_is_judged() {
+    let at = |start: usize, offset: u16| VnetHdr {
+        needs_csum: true,
+        csum_start: start as u16,
+        csum_offset: offset,
+        ..VnetHdr::PLAIN
+    };
+    let refused = |f: &[u8], hdr: VnetHdr| parse(f, &hdr) == Err(Reason::VnetHdrBad);
+    let v4 = udp_frame(&[1; 100]);
+    // From the source address to the end of the header; at the L4 header; of an inner packet.
+    assert!((16..34).all(|start| refused(&v4, at(start, 0)) && refused(&v4, at(start, 20))));
+    assert!(!refused(&v4, at(34, 6)) && !refused(&v4, at(34, 0)) && !refused(&v4, at(90, 16)));
+    let mut arp = vec![0; 60];
+    arp[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    assert!(parse(&arp, &VnetHdr::PLAIN).is_ok());
+    assert!((14..40).all(|start| refused(&arp, at(start, 0))));
+    let v6 = |proto: u8| {
+        let mut f = vec![0; 54 + 40];
+        f[12..15].copy_from_slice(&[0x86, 0xdd, 0x60]);
+        (f[19], f[20]) = (40, proto);
+        f
+    };
+    for (proto, judged, own) in [(58, 4, Some(2)), (17, 4, None), (6, 0, None)] {
+        let f = v6(proto);
+        assert!((14..54).all(|start| refused(&f, at(start, 0)) && refused(&f, at(start, 45))));
+        for offset in 0..20 {
+            let bad = offset < judged && Some(offset) != own;
+            assert_eq!(refused(&f, at(54, offset)), bad, "{proto}, {offset}");
         }
     }
 }
