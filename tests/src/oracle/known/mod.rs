@@ -7,7 +7,6 @@ mod segments;
 
 use super::facts::own_error;
 use super::run::Case;
-use super::sequence::Flow;
 use dataplane::base::Reason;
 
 /// What becomes of the sequence behind a difference.
@@ -48,9 +47,8 @@ pub const IN_PART: &str = "fragments-carried-at-once";
 /// Another one: see there.
 pub const TRACKED_FIRST: &str = "tracked-before-refused";
 
-/// Whether a segment of a conversation, or a datagram that competes with another flow for its port,
-/// came to nothing but an error that Linux makes behind its tracking, or is source-routed, of which
-/// Linux says nothing there.
+/// Whether a segment of a conversation came to nothing but an error that Linux makes behind its
+/// tracking, or is source-routed, of which Linux says nothing there.
 fn refused_on_its_way(case: &Case<'_>) -> bool {
     let late = |o| matches!(own_error(o), Some((11, 0) | (3, 4)));
     let bad_options = |o| own_error(o) == Some((12, 0));
@@ -58,11 +56,7 @@ fn refused_on_its_way(case: &Case<'_>) -> bool {
         [o] => late(o),
         _ => case.kernel.is_empty() && case.dropped.contains(&Reason::SourceRoute),
     };
-    let rivals = case.flow.is_some_and(|f| {
-        let rival = |g: &&Flow| (g.kind, g.sport) == (f.kind, f.sport);
-        case.flows.iter().filter(rival).count() > 1
-    });
-    (case.place.is_some() || rivals) && (refused || matches!(case.kernel, [o] if bad_options(o)))
+    case.place.is_some() && (refused || matches!(case.kernel, [o] if bad_options(o)))
 }
 
 /// All of them, but for [`IN_PART`] and [`TRACKED_FIRST`].

@@ -79,9 +79,11 @@ pub const KNOWN: &[Difference] = &[
             };
             // An error quotes the ports of what it does not know for TCP or UDP too.
             let same = same_but(c, without_source_port) || same_but(c, without_quoted_ports);
-            let unheard = c.flow.is_some_and(|f| matches!(f.way, Way::Out(_)))
-                && (to_another(c, c.kernel) && refused_for(c, &NOBODY)
-                    || to_another(c, c.switch) && c.kernel.is_empty());
+            let out = c.flow.is_some_and(|f| matches!(f.way, Way::Out(_)));
+            let told = c.switch.iter().all(|o| own_error(o) == Some((3, 3)));
+            let nobody = told && c.dropped.iter().any(|r| NOBODY.contains(r));
+            let unheard = to_another(c, c.kernel) && nobody
+                || out && to_another(c, c.switch) && c.kernel.is_empty();
             unheard || alone && c.kernel.iter().all(external) && same
         },
     },
