@@ -108,7 +108,6 @@ fn ports(c: &mut Criterion) {
                     Proto::TCP,
                     Lab::inside_endpoint(i),
                     lab.now().tick(),
-                    false,
                     |_| true,
                 )
                 .unwrap();
@@ -122,7 +121,7 @@ fn ports(c: &mut Criterion) {
                             let e = Lab::inside_endpoint(next % 8_000_000 + 1_000_000);
                             held.push((
                                 e,
-                                sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true)
+                                sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
                                     .unwrap(),
                             ));
                         }

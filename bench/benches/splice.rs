@@ -1,7 +1,7 @@
 //! A container's TCP ended and gone on in a socket of the host, in memory: by the splice of
 //! `--uplink sockets`, and by a smoltcp TCP socket in its place. Both get the same bytes from the
-//! same scripted container, 64,000 bytes at a time, and pass them through the same kind of host socket;
-//! checksums are left out on both sides. The splice takes superframes at every MTU, smoltcp a frame
+//! same scripted container, 64,000 bytes at a time, and pass them through the same kind of host
+//! socket; checksums are left out on both sides. The splice takes superframes at every MTU, smoltcp a frame
 //! for each segment.
 #![allow(
     clippy::expect_used,

@@ -86,9 +86,7 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
                 for k in 0..64 {
                     let e = endpoint(first + k * 1009);
                     if let Ok(p) =
-                        black_box(
-                            sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true),
-                        )
+                        black_box(sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true))
                     {
                         held.push((e, p));
                     }
@@ -107,7 +105,7 @@ pub(super) fn ports(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
                 let e = endpoint(i);
                 Ok((
                     e,
-                    sw.take_external(Proto::TCP, e, lab.now().tick(), false, |_| true)
+                    sw.take_external(Proto::TCP, e, lab.now().tick(), |_| true)
                         .map_err(|r| r.sentence())?,
                 ))
             })

@@ -220,14 +220,18 @@ impl Ctx<'_> {
         let seen = sw.waiting.lent();
         // A port that was used a moment ago may be in TIME-WAIT outside: one that is on its way is
         // better.
-        let may_wait = self.may_wait_for_port(pkt);
-        let mut taken = sw.take_external(t.proto, inside, now, may_wait, free);
-        if may_wait && taken == Err(Reason::PortsExhausted) {
-            if let Some(held) = self.wait_for_port(pkt, seen) {
-                return Err(held);
+        if self.may_wait_for_port(pkt) {
+            match sw.take_external_or_wait(t.proto, inside, now, free) {
+                Ok(port) => return Ok(Some(port)),
+                Err(Reason::PortsExhausted) => {
+                    if let Some(held) = self.wait_for_port(pkt, seen) {
+                        return Err(held);
+                    }
+                }
+                Err(_) => {}
             }
-            taken = sw.take_external(t.proto, inside, now, false, free);
         }
+        let taken = sw.take_external(t.proto, inside, now, free);
         taken.map(Some).map_err(|reason| {
             error::out_of_resources(self, pkt);
             Verdict::Drop(reason)
@@ -274,7 +278,8 @@ impl Ctx<'_> {
             }
             Ok(id) => {
                 if p.l4 == L4::Tcp {
-                    self.sw.orphans.settled(&new.orig);
+                    // What it lost before by this tuple is nobody's question any more.
+                    self.sw.orphans.take(&new.orig, now);
                 }
                 self.set_timer(id, false);
                 self.count_chains(pkt, plan);

@@ -70,7 +70,7 @@ impl Switch {
 
     /// An external port for an inside endpoint. When none is free, closed TCP connections give
     /// theirs back, oldest first; then one port serves several destinations, as far as `free`
-    /// says that the translated tuple is not in use. Not so with `or_wait`: none free is the end then.
+    /// says that the translated tuple is not in use.
     ///
     /// # Errors
     /// [`Reason::PortsExhausted`]; [`Reason::HostPorts`] when the host has as many as it may and
@@ -78,7 +78,31 @@ impl Switch {
     pub fn take_external(
         &self,
         proto: Proto,
-        inside: (Ipv4Addr, u16),
+        inside: Endpoint,
+        now: Tick,
+        free: impl Fn(u16) -> bool,
+    ) -> Result<u16, Reason> {
+        self.take(proto, inside, now, false, free)
+    }
+
+    /// The same for who may wait for more: when none is free, [`Reason::PortsExhausted`] at once.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn take_external_or_wait(
+        &self,
+        proto: Proto,
+        inside: Endpoint,
+        now: Tick,
+        free: impl Fn(u16) -> bool,
+    ) -> Result<u16, Reason> {
+        self.take(proto, inside, now, true, free)
+    }
+
+    fn take(
+        &self,
+        proto: Proto,
+        inside: Endpoint,
         now: Tick,
         or_wait: bool,
         free: impl Fn(u16) -> bool,

@@ -5,8 +5,8 @@
 //! sends what belongs to one, [`icmp`] translates errors, [`error`] makes them, [`arp`] and
 //! [`next_hop`] deal with neighbours, [`multicast`] with groups inside the bridge; [`lent`] holds
 //! first packets for which there is no port yet, [`external`] takes ports and ends connections,
-//! [`orphans`] is about those whose address is gone. [`switch`] is what all of it shares, with its table of [`ports`]; [`ctx`] is what one batch
-//! sees.
+//! [`orphans`] is about those whose address is gone. [`switch`] is what all of it shares, with its
+//! table of [`ports`]; [`ctx`] is what one batch sees.
 
 pub mod arp;
 pub mod budget;

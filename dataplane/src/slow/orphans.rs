@@ -42,7 +42,7 @@ impl Orphans {
     }
 
     /// Whether the sender of `key` has lost its connection so, asked once.
-    fn take(&self, key: &FlowKey, now: Tick) -> bool {
+    pub(super) fn take(&self, key: &FlowKey, now: Tick) -> bool {
         if !self.any.load(SeqCst) {
             return false;
         }
@@ -50,13 +50,6 @@ impl Orphans {
         let since = notes.remove(key);
         self.any.store(!notes.is_empty(), SeqCst);
         since.is_some_and(|at| young(at, now))
-    }
-
-    /// The sender of `key` has another connection by that tuple.
-    pub(super) fn settled(&self, key: &FlowKey) {
-        if self.any.load(SeqCst) {
-            self.notes().remove(key);
-        }
     }
 }
 

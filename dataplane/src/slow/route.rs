@@ -148,6 +148,7 @@ impl Ctx<'_> {
             };
         }
         let key = FlowKey::new(pkt.zone, &pkt.tuple);
+        // The external port of the connection that this one follows, until it is made.
         let mut _kept = None;
         // A record that another worker makes at this moment is found at the second look.
         for _ in 0..3 {

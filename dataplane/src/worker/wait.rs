@@ -174,9 +174,7 @@ impl Wait {
                 self.round -= 1;
             }
         }
-        if let Some(bits) = self.is_ready.get_mut(lane.port.index()) {
-            *bits &= !(1 << lane.lane);
-        }
+        self.leaves(lane);
     }
 
     /// Puts a lane on the ready list.
@@ -197,6 +195,13 @@ impl Wait {
         *bits != before
     }
 
+    /// Notes that the lane is on no list.
+    fn leaves(&mut self, lane: Lane) {
+        if let Some(bits) = self.is_ready.get_mut(lane.port.index()) {
+            *bits &= !(1 << lane.lane);
+        }
+    }
+
     /// The next ready lane of this round; `None` ends the round. It leaves the list: say
     /// [`Wait::again`] if its read left something behind.
     pub fn next_ready(&mut self) -> Option<Lane> {
@@ -213,9 +218,7 @@ impl Wait {
         } else {
             return None;
         };
-        if let Some(bits) = self.is_ready.get_mut(lane.port.index()) {
-            *bits &= !(1 << lane.lane);
-        }
+        self.leaves(lane);
         Some(lane)
     }
 
@@ -225,9 +228,7 @@ impl Wait {
         let at = round.into_iter().position(|l| l.port == port)?;
         let lane = self.ready.remove(at)?;
         self.round -= 1;
-        if let Some(bits) = self.is_ready.get_mut(port.index()) {
-            *bits &= !(1 << lane.lane);
-        }
+        self.leaves(lane);
         Some(lane)
     }
 

@@ -32,8 +32,8 @@ pub(super) struct Nic {
     holders: Option<Holders>,
     /// Keeps the kernel quiet about ports without a socket, where it can be.
     quiet: Option<Quiet>,
-    /// It could not be for a further port.
-    loud: bool,
+    /// It could not be kept so about a further port: none without a socket is taken any more.
+    quiet_no_more: bool,
     /// Protocols of which it was said that no more ports can be held.
     at_the_end: HashSet<Proto>,
     /// Ranges of echo identifiers that are masquerade's.
@@ -85,7 +85,7 @@ impl Shared {
             limit: limits::raise(),
             holders: None,
             quiet: ports::quiet(host, ports::NOWHERE),
-            loud: false,
+            quiet_no_more: false,
             at_the_end: HashSet::new(),
             echo: Vec::new(),
             taken: None,

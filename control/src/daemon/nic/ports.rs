@@ -66,7 +66,7 @@ impl Shared {
             return;
         };
         let want = holders.count(proto).max(hold::FIRST);
-        let bare = nic.quiet.is_some() && !nic.loud;
+        let bare = nic.quiet.is_some() && !nic.quiet_no_more;
         let grown = nic.host.run(|| holders.grow(proto, want, limit, bare));
         match grown {
             Ok(Some(mut block)) => {
@@ -76,8 +76,8 @@ impl Shared {
                         .iter()
                         .try_for_each(|p| q.set(proto, *p, *p, true));
                     if let Err(e) = done {
-                        // Those without a socket are not ours then, and no further ones are taken.
-                        nic.loud = true;
+                        // Those without a socket are not ours then.
+                        nic.quiet_no_more = true;
                         block.bare.iter().for_each(|p| {
                             holders.release(proto, *p, *p, false);
                         });

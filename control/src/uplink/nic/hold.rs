@@ -17,7 +17,7 @@ use dataplane::port::filter::nothing;
 use dataplane::port::sys::filter;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
@@ -40,8 +40,8 @@ struct Held {
     kind: SocketType,
     /// Ports with their sockets; a bare one has none.
     sockets: Vec<(u16, Option<OwnedFd>)>,
-    /// Ports not tried yet, best first.
-    rest: VecDeque<u16>,
+    /// Ports not tried yet, as their places in the order.
+    rest: BTreeSet<usize>,
 }
 
 /// What a block added.
@@ -90,7 +90,7 @@ impl Holders {
             proto,
             kind,
             sockets: Vec::new(),
-            rest: order.iter().copied().collect(),
+            rest: (0..order.len()).collect(),
         };
         Holders {
             ip,
@@ -124,15 +124,18 @@ impl Holders {
         let before = held.sockets.len();
         while held.sockets.len() - before < want {
             let with_socket = held.sockets.len() - before < room;
-            let next = held.rest.front().copied();
-            let Some(port) = next.filter(|p| with_socket || bare && !local.contains(p)) else {
+            let Some(place) = held.rest.first().copied() else {
                 break;
             };
-            held.rest.pop_front();
+            let port = self.order.get(place).copied();
+            let Some(port) = port.filter(|p| with_socket || bare && !local.contains(p)) else {
+                break;
+            };
+            held.rest.remove(&place);
             match hold(held.kind, SocketAddrV4::new(self.ip, port)) {
                 Ok(fd) => held.sockets.push((port, with_socket.then_some(fd))),
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => {
-                    held.rest.push_front(port);
+                    held.rest.insert(place);
                     break;
                 }
                 // Taken by a program of the host, or not ours to take.
@@ -207,10 +210,11 @@ impl Holders {
     pub fn put_back(&mut self, proto: Proto, first: u16, last: u16) {
         let range = first..=last;
         for held in self.each.iter_mut().filter(|h| h.proto == proto) {
-            let is_held: HashSet<u16> = held.sockets.iter().map(|(port, _)| *port).collect();
-            let waits: HashSet<u16> = held.rest.iter().copied().collect();
-            let again = |p: &u16| range.contains(p) && !is_held.contains(p) || waits.contains(p);
-            held.rest = self.order.iter().copied().filter(again).collect();
+            let ports = held.sockets.iter().map(|(port, _)| *port);
+            let ours: HashSet<u16> = ports.filter(|p| range.contains(p)).collect();
+            let order = self.order.iter().enumerate();
+            let again = order.filter(|(_, p)| range.contains(p) && !ours.contains(p));
+            held.rest.extend(again.map(|(place, _)| place));
         }
     }
 

@@ -32,7 +32,9 @@ const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-const ICMPV6: u8 = 58;
+pub(super) const ICMPV6: u8 = 58;
+/// Bytes of the fixed header.
+pub(super) const FIXED: usize = 40;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// What is at the end of the chain of extension headers.
@@ -53,7 +55,7 @@ pub(super) enum Upper {
 /// The bytes of the packet by its own payload length; a length of 0 means a jumbo payload
 /// (RFC 2675) and leaves what the frame has.
 pub(super) fn packet(l3: &[u8]) -> Option<&[u8]> {
-    let fixed = l3.first_chunk::<40>()?;
+    let fixed = l3.first_chunk::<FIXED>()?;
     let [v, _, _, _, l0, l1, ..] = *fixed;
     if v >> 4 != 6 {
         return None;
@@ -70,7 +72,7 @@ pub(super) fn upper(l3: &[u8]) -> Upper {
         return Upper::Absent;
     };
     let mut next = packet.get(6).copied().unwrap_or(59);
-    let mut off = 40;
+    let mut off = FIXED;
     let mut fragment = false;
     for _ in 0..=MAX_EXTENSIONS {
         let unit = match next {

@@ -1,13 +1,10 @@
 //! Does the `virtio_net_hdr` fit the frame? It comes from whoever wrote the frame into the
 //! device, so nothing in it is believed.
 
-use super::{L3, L4, Parsed, bits, ipv6};
+use super::ipv6::{self, ICMPV6};
+use super::{L3, L4, Parsed, bits};
 use crate::base::{Proto, Reason};
 use crate::frame::{Gso, VnetHdr};
-
-/// The fixed header of IPv6.
-const IPV6: usize = 40;
-const ICMPV6: u8 = 58;
 
 /// Checks `hdr` and sets [`Parsed::wire_len`].
 ///
@@ -67,7 +64,7 @@ fn alters(bytes: &[u8], p: &Parsed, start: usize, field: usize) -> bool {
                 };
                 start < upper || field < upper + judged
             }
-            _ => start < l3 + IPV6,
+            _ => start < l3 + ipv6::FIXED,
         },
     }
 }
