@@ -221,14 +221,14 @@ impl Ctx<'_> {
         // A port that was used a moment ago may be in TIME-WAIT outside: one that is on its way is
         // better.
         if self.may_wait_for_port(pkt) {
-            match sw.take_external_or_wait(t.proto, inside, now, free) {
-                Ok(port) => return Ok(Some(port)),
+            match sw.free_external(t.proto, inside, now, free) {
+                Ok(Some(port)) => return Ok(Some(port)),
                 Err(Reason::PortsExhausted) => {
                     if let Some(held) = self.wait_for_port(pkt, seen) {
                         return Err(held);
                     }
                 }
-                Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
         }
         let taken = sw.take_external(t.proto, inside, now, free);

@@ -68,6 +68,31 @@ impl Switch {
         })
     }
 
+    /// The external port that an inside endpoint has, or a free one. `None`: it has one, but `free`
+    /// says that the translated tuple is in use.
+    ///
+    /// # Errors
+    /// As [`Ports::acquire`].
+    pub(super) fn free_external(
+        &self,
+        proto: Proto,
+        inside: Endpoint,
+        now: Tick,
+        free: impl Fn(u16) -> bool,
+    ) -> Result<Option<u16>, Reason> {
+        self.external.advance(now);
+        let published = self.rules.published_ports(proto);
+        // A container that speaks from a published port is known outside by its public number.
+        let own = self.rules.by_target(proto, inside.0, inside.1);
+        let own = own.map(|(_, port)| port);
+        let port = self.external.acquire(proto, inside, own, published)?;
+        if free(port) {
+            return Ok(Some(port));
+        }
+        self.external.release(proto, inside, port);
+        Ok(None)
+    }
+
     /// An external port for an inside endpoint. When none is free, closed TCP connections give
     /// theirs back, oldest first; then one port serves several destinations, as far as `free`
     /// says that the translated tuple is not in use.
@@ -82,52 +107,16 @@ impl Switch {
         now: Tick,
         free: impl Fn(u16) -> bool,
     ) -> Result<u16, Reason> {
-        self.take(proto, inside, now, false, free)
-    }
-
-    /// The same for who may wait for more: when none is free, [`Reason::PortsExhausted`] at once.
-    ///
-    /// # Errors
-    /// As there.
-    pub(super) fn take_external_or_wait(
-        &self,
-        proto: Proto,
-        inside: Endpoint,
-        now: Tick,
-        free: impl Fn(u16) -> bool,
-    ) -> Result<u16, Reason> {
-        self.take(proto, inside, now, true, free)
-    }
-
-    fn take(
-        &self,
-        proto: Proto,
-        inside: Endpoint,
-        now: Tick,
-        or_wait: bool,
-        free: impl Fn(u16) -> bool,
-    ) -> Result<u16, Reason> {
-        self.external.advance(now);
-        let published = self.rules.published_ports(proto);
-        // A container that speaks from a published port is known outside by its public number.
-        let own = self
-            .rules
-            .by_target(proto, inside.0, inside.1)
-            .map(|(_, port)| port);
         loop {
-            match self.external.acquire(proto, inside, own, published) {
-                Ok(port) if free(port) => return Ok(port),
-                Ok(port) => {
-                    self.external.release(proto, inside, port);
-                    break;
-                }
-                Err(Reason::PortsExhausted) if or_wait => return Err(Reason::PortsExhausted),
+            match self.free_external(proto, inside, now, &free) {
+                Ok(Some(port)) => return Ok(port),
                 Err(Reason::PortsExhausted) if proto == Proto::TCP && self.reuse_closed() => {}
                 Err(Reason::HostPorts) if self.reuse_closed_of(inside.0) => {}
-                Err(Reason::PortsExhausted) => break,
+                Ok(None) | Err(Reason::PortsExhausted) => break,
                 Err(other) => return Err(other),
             }
         }
+        let published = self.rules.published_ports(proto);
         self.external
             .acquire_overloaded(proto, inside, published, |p| !free(p))
     }
