@@ -5,12 +5,14 @@
 //! malformed, no guard, no TCP state, no time, no counters, no ports. What the pipeline costs
 //! beside this is what its promises cost.
 
+use dataplane::base::bytes::put;
 use dataplane::base::mem::prefetch;
 use dataplane::base::{Mac, Tick};
 use dataplane::flow::{Dir, FlowKey, Zone};
 use dataplane::frame::Batch;
 use dataplane::frame::batch::BATCH;
-use dataplane::frame::checksum::{apply, combine};
+use dataplane::frame::checksum::apply;
+use dataplane::l2::FdbKey;
 use dataplane::slow::switch::Switch;
 
 /// Routed TCP frames with finished checksums, without options.
@@ -56,7 +58,7 @@ impl Routed {
             ct.index.prefetch(*hash);
         }
         for (hash, record) in self.hashes.iter().zip(&mut self.records).take(n) {
-            *record = ct.index.candidate(*hash).map_or(0, |(id, _)| id);
+            *record = ct.index.candidate(*hash).get().map_or(0, |(id, _)| id);
             if let Some(r) = ct.slab.get(*record) {
                 prefetch(r);
             }
@@ -69,17 +71,17 @@ impl Routed {
                 continue;
             };
             let (to, new) = (r.forward(dir), r.key(dir.other()));
-            b[..6].copy_from_slice(&to.dst_mac.0);
-            b[6..12].copy_from_slice(&Mac::ZERO.0);
+            put(b, 0, to.dst_mac.0);
+            put(b, 6, Mac::ZERO.0);
             b[22] = b[22].wrapping_sub(1);
-            let ip = apply(two(b, 24), combine(0xfeff, to.ip_delta));
-            b[24..26].copy_from_slice(&ip.to_be_bytes());
+            let ip = apply(two(b, 24), to.header_delta);
+            put(b, 24, ip.to_be_bytes());
             // The answer's tuple, turned round.
-            b[26..34].copy_from_slice(&new.a.rotate_left(32).to_be_bytes());
+            put(b, 26, new.a.rotate_left(32).to_be_bytes());
             let ports = ((new.b >> 32) as u32).rotate_left(16);
-            b[34..38].copy_from_slice(&ports.to_be_bytes());
+            put(b, 34, ports.to_be_bytes());
             let l4 = apply(two(b, 50), to.l4_delta);
-            b[50..52].copy_from_slice(&l4.to_be_bytes());
+            put(b, 50, l4.to_be_bytes());
         }
     }
 }
@@ -99,13 +101,13 @@ impl Bridged {
     /// One batch; gives something that depends on every look-up.
     pub fn pass(&mut self, sw: &Switch, batch: &Batch, now: Tick) -> u32 {
         for f in batch.frames() {
-            sw.fdb.prefetch(0, mac(f.bytes(), 0));
-            sw.fdb.prefetch(0, mac(f.bytes(), 6));
+            sw.fdb.prefetch(FdbKey::new(0, mac(f.bytes(), 0)));
+            sw.fdb.prefetch(FdbKey::new(0, mac(f.bytes(), 6)));
         }
         let mut sum = 0u32;
         for f in batch.frames() {
-            let to = sw.fdb.lookup(0, mac(f.bytes(), 0), now);
-            let from = sw.fdb.lookup(0, mac(f.bytes(), 6), now);
+            let to = sw.fdb.lookup(FdbKey::new(0, mac(f.bytes(), 0)), now);
+            let from = sw.fdb.lookup(FdbKey::new(0, mac(f.bytes(), 6)), now);
             sum = sum
                 .wrapping_add(to.map_or(0, |p| u32::from(p.0)))
                 .wrapping_add(from.map_or(0, |p| u32::from(p.0)));

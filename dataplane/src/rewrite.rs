@@ -8,14 +8,14 @@
 use crate::base::bytes::{be16, put};
 use crate::base::{Mac, Tuple};
 use crate::flow::{FlowKey, Forward};
-use crate::frame::checksum::{
-    apply, apply_both, apply_partial, apply_udp, combine, delta_u16, delta_u32,
-};
+use crate::frame::checksum::{apply, apply_partial, apply_udp, combine, delta_u16, delta_u32};
 use crate::frame::parse::bits;
 use crate::frame::{Frame, L4, Parsed};
 
 /// What a TTL one lower does to the header checksum: the word (TTL, protocol) minus 0x0100.
 const TTL_DELTA: u16 = 0xfeff;
+/// And one higher.
+const TTL_BACK: u16 = 0x0100;
 
 /// Puts the next hop's and our own MAC in.
 #[inline]
@@ -47,6 +47,17 @@ pub fn deltas(old: &Tuple, new: &Tuple) -> (u16, u16) {
     (ip, combine(ip, ports))
 }
 
+/// The delta of the IPv4 header of a packet that is forwarded: [`deltas`]' first, and the TTL.
+pub const fn header_delta(addresses: u16) -> u16 {
+    combine(addresses, TTL_DELTA)
+}
+
+/// The delta of a partial L4 checksum, which knows of addresses only.
+#[inline]
+const fn partial_delta(f: &Forward) -> u16 {
+    combine(f.header_delta, TTL_BACK)
+}
+
 /// Rewrites a routed frame: MACs, addresses, ports or identifier, TTL, checksums. A fragment
 /// without L4 header gets its addresses only.
 #[inline]
@@ -62,7 +73,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
     };
     let [_, _, _, _, _, _, _, _, ttl, _, c0, c1, addresses @ ..] = ip;
     *ttl = p.ttl.saturating_sub(1);
-    let sum = apply_both(u16::from_be_bytes([*c0, *c1]), f.ip_delta, TTL_DELTA);
+    let sum = apply(u16::from_be_bytes([*c0, *c1]), f.header_delta);
     [*c0, *c1] = sum.to_be_bytes();
     let (src, dst) = (u64::from(new.src.to_bits()), u64::from(new.dst.to_bits()));
     *addresses = (src << 32 | dst).to_be_bytes();
@@ -79,7 +90,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
             let sum = if partial {
-                apply_partial(old, f.ip_delta)
+                apply_partial(old, partial_delta(f))
             } else {
                 apply(old, f.l4_delta)
             };
@@ -92,7 +103,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
             let sum = if partial {
-                apply_partial(old, f.ip_delta)
+                apply_partial(old, partial_delta(f))
             } else {
                 apply_udp(old, f.l4_delta)
             };
@@ -124,48 +135,35 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
 pub const L4_AT: usize = 34;
 /// Ethernet and IPv4 headers, and the eight bytes that UDP and echo have and TCP begins with.
 const HEADERS: usize = L4_AT + 8;
+/// With a whole TCP header.
+pub const TCP_HEADERS: usize = L4_AT + 20;
 
 /// [`apply_forward`] for such a packet, with the new tuple as the other direction's key has it and
 /// the MAC as a number.
 #[inline(always)]
 pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_mac: u64) {
     let partial = frame.hdr.needs_csum;
-    let bytes = frame.bytes_mut();
-    let Some(b) = bytes.first_chunk_mut::<HEADERS>() else {
+    if l4 == L4::Tcp {
+        if let Some(b) = frame.bytes_mut().first_chunk_mut() {
+            apply_tcp(b, partial, f, other, src_mac);
+        }
+        return;
+    }
+    let Some(b) = frame.bytes_mut().first_chunk_mut::<HEADERS>() else {
         return;
     };
-    let (d, s) = (f.dst_mac.to_u64(), src_mac);
-    store(b, 0, (d << 16 | s >> 32).to_be_bytes());
-    store(b, 8, (s as u32).to_be_bytes());
-    // Above 1, or it would not be here.
-    b[22] = b[22].wrapping_sub(1);
-    let sum = apply_both(load(b, 24), f.ip_delta, TTL_DELTA);
-    store(b, 24, sum.to_be_bytes());
-    // The answer's addresses and ports, turned round.
-    store(b, 26, other.a.rotate_left(32).to_be_bytes());
-    let ports = ((other.b >> 32) as u32).rotate_left(16);
+    apply_below_l4(b, f, other, src_mac);
+    let ports = ports_from(other);
     match l4 {
-        L4::Tcp => {
-            store(b, L4_AT, ports.to_be_bytes());
-            if let Some(field) = bytes.get_mut(50..52).and_then(|s| s.first_chunk_mut()) {
-                let old = u16::from_be_bytes(*field);
-                let sum = if partial {
-                    apply_partial(old, f.ip_delta)
-                } else {
-                    apply(old, f.l4_delta)
-                };
-                *field = sum.to_be_bytes();
-            }
-        }
         L4::Udp => {
-            store(b, L4_AT, ports.to_be_bytes());
-            let old = load(b, 40);
+            put(b, L4_AT, ports.to_be_bytes());
+            let old = load16(b, 40);
             let sum = if partial {
-                apply_partial(old, f.ip_delta)
+                apply_partial(old, partial_delta(f))
             } else {
                 apply_udp(old, f.l4_delta)
             };
-            store(b, 40, sum.to_be_bytes());
+            put(b, 40, sum.to_be_bytes());
         }
         _ => {
             // An echo's identifier: the request's source port, the answer's destination port.
@@ -174,29 +172,66 @@ pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_
             } else {
                 ports as u16
             };
-            let sum = apply(load(b, 36), delta_u16(load(b, 38), id));
-            store(b, 36, sum.to_be_bytes());
-            store(b, 38, id.to_be_bytes());
+            let sum = apply(load16(b, 36), delta_u16(load16(b, 38), id));
+            put(b, 36, sum.to_be_bytes());
+            put(b, 38, id.to_be_bytes());
         }
     }
 }
 
+/// The same for a TCP packet, whose headers were seen.
 #[inline(always)]
-#[allow(
-    clippy::indexing_slicing,
-    reason = "offsets are constants below HEADERS"
-)]
-const fn load(b: &[u8; HEADERS], at: usize) -> u16 {
+pub fn apply_tcp(
+    b: &mut [u8; TCP_HEADERS],
+    partial: bool,
+    f: &Forward,
+    other: &FlowKey,
+    src_mac: u64,
+) {
+    apply_below_l4(b, f, other, src_mac);
+    put(b, L4_AT, ports_from(other).to_be_bytes());
+    let old = load16(b, 50);
+    let sum = if partial {
+        apply_partial(old, partial_delta(f))
+    } else {
+        apply(old, f.l4_delta)
+    };
+    put(b, 50, sum.to_be_bytes());
+}
+
+/// MACs and the IPv4 header.
+#[inline(always)]
+fn apply_below_l4<const N: usize>(b: &mut [u8; N], f: &Forward, other: &FlowKey, src_mac: u64) {
+    let (d, s) = (f.dst_mac.to_u64(), src_mac);
+    put(b, 0, (d << 16 | s >> 32).to_be_bytes());
+    put(b, 8, (s as u32).to_be_bytes());
+    // Above 1, or it would not be here.
+    let ttl = (load16(b, 22) >> 8) as u8;
+    put(b, 22, [ttl.wrapping_sub(1)]);
+    let sum = apply(load16(b, 24), f.header_delta);
+    put(b, 24, sum.to_be_bytes());
+    // The answer's addresses, turned round.
+    put(b, 26, other.a.rotate_left(32).to_be_bytes());
+}
+
+/// The answer's ports, turned round.
+#[inline(always)]
+const fn ports_from(other: &FlowKey) -> u32 {
+    ((other.b >> 32) as u32).rotate_left(16)
+}
+
+/// Two bytes of the headers at a constant offset.
+#[inline(always)]
+#[allow(clippy::indexing_slicing, reason = "constants below the length")]
+pub const fn load16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
     u16::from_be_bytes([b[at], b[at + 1]])
 }
 
+/// Four bytes of the headers at a constant offset.
 #[inline(always)]
-#[allow(
-    clippy::indexing_slicing,
-    reason = "offsets are constants below HEADERS"
-)]
-fn store<const N: usize>(b: &mut [u8; HEADERS], at: usize, v: [u8; N]) {
-    b[at..at + N].copy_from_slice(&v);
+#[allow(clippy::indexing_slicing, reason = "constants below the length")]
+pub const fn load32<const N: usize>(b: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
 /// The `N` bytes of a header that the parser saw; `None` when they are not there.

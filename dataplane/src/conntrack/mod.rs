@@ -6,6 +6,6 @@ pub mod table;
 pub mod tcp;
 pub mod wheel;
 
-pub use observe::{Observed, observe, observe_steady};
+pub use observe::{Observed, observe, observe_plain, observe_steady};
 pub use table::{ConnReport, Conntrack};
 pub use wheel::Wheel;

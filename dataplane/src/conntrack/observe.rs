@@ -48,13 +48,25 @@ pub fn observe(r: &Record, dir: Dir, l4: L4, tcp: &Tcp, header: &[u8], now: Tick
             tcp::Verdict::Drop(reason) => return Observed::Drop(reason),
             tcp::Verdict::Reopen => return Observed::Reopen,
         },
-        _ => Observed::Pass,
+        _ => {
+            observe_plain(r, dir, now);
+            return Observed::Pass;
+        }
     };
     r.touch(dir, now);
     if dir == Dir::Reply {
         r.set(flags::REPLIED);
-    } else if l4 != L4::Tcp && r.has(flags::REPLIED) {
-        r.set(flags::ASSURED);
     }
     seen
+}
+
+/// [`observe`] of anything but TCP, which has no states: it always passes.
+#[inline(always)]
+pub fn observe_plain(r: &Record, dir: Dir, now: Tick) {
+    r.touch(dir, now);
+    if dir == Dir::Reply {
+        r.set(flags::REPLIED);
+    } else if r.has(flags::REPLIED) {
+        r.set(flags::ASSURED);
+    }
 }

@@ -149,6 +149,12 @@ impl Conntrack {
             .unwrap_or(0)
     }
 
+    /// Silence of both directions after which a record of this state byte is not hit: see
+    /// [`Conntrack::too_old_for_a_hit`].
+    pub fn hit_ms(&self, state: u8) -> u32 {
+        self.hit_ms.get(usize::from(state)).copied().unwrap_or(0)
+    }
+
     /// Whether the record's time is over, or it was idle for so long that the end of a cached
     /// decision ([`crate::flow::Forward::valid_at`]) can't be told.
     #[inline]

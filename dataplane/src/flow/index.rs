@@ -54,7 +54,7 @@ impl Bucket {
 }
 
 /// The record and direction of a taken slot.
-#[inline]
+#[inline(always)]
 const fn entry(slot: u64) -> (RecordId, Dir) {
     let dir = if slot & DIR_BIT == 0 {
         Dir::Orig
@@ -62,6 +62,24 @@ const fn entry(slot: u64) -> (RecordId, Dir) {
         Dir::Reply
     };
     (slot as RecordId, dir)
+}
+
+/// A slot whose tag is a key's, as it was when it was looked at; or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Candidate(u64);
+
+impl Candidate {
+    /// Whether there is none.
+    #[inline(always)]
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its record and direction.
+    #[inline(always)]
+    pub fn get(self) -> Option<(RecordId, Dir)> {
+        (self.0 != 0).then(|| entry(self.0))
+    }
 }
 
 /// Both buckets of a key are taken.
@@ -137,20 +155,23 @@ impl Index {
     /// A record in the key's first bucket whose tag matches, and the direction: not yet compared.
     /// Prefetch it, then ask [`Index::known`].
     #[inline]
-    pub fn candidate(&self, hash: u64) -> Option<(RecordId, Dir)> {
+    pub fn candidate(&self, hash: u64) -> Candidate {
         self.candidate_in(self.pair(hash).0, hash)
     }
 
     /// The same in the second bucket.
     #[inline]
-    pub fn second_candidate(&self, hash: u64) -> Option<(RecordId, Dir)> {
+    pub fn second_candidate(&self, hash: u64) -> Candidate {
         self.candidate_in(self.pair(hash).1, hash)
     }
 
     #[inline]
-    fn candidate_in(&self, at: usize, hash: u64) -> Option<(RecordId, Dir)> {
+    fn candidate_in(&self, at: usize, hash: u64) -> Candidate {
         let want = (TAKEN | (hash & TAG_MASK)) >> TAG_SHIFT;
-        let (front, rest) = self.buckets.get(at)?.slots.split_at(WAYS / 2);
+        let Some(bucket) = self.buckets.get(at) else {
+            return Candidate::default();
+        };
+        let (front, rest) = bucket.slots.split_at(WAYS / 2);
         // Without a branch for each: where an entry stands is chance. But slots fill from the
         // front, so the second half is seldom needed.
         let find = |half: &[AtomicU64]| {
@@ -159,11 +180,10 @@ impl Index {
                 if s >> TAG_SHIFT == want { s } else { found }
             })
         };
-        let found = match find(front) {
+        Candidate(match find(front) {
             0 => find(rest),
             found => found,
-        };
-        (found != 0).then(|| entry(found))
+        })
     }
 
     /// As [`Index::find`], for a key of which a candidate was found before.
@@ -172,11 +192,11 @@ impl Index {
         &self,
         k: &FlowKey,
         hash: u64,
-        candidate: Option<(RecordId, Dir)>,
+        candidate: Candidate,
         slab: &'s Slab,
     ) -> Option<(RecordId, Dir, &'s Record)> {
         // A live record with this key is the connection, wherever its number came from.
-        if let Some((id, dir)) = candidate
+        if let Some((id, dir)) = candidate.get()
             && let Some(r) = slab.get(id)
             && r.key(dir) == *k
             && r.has(flags::LIVE)

@@ -5,6 +5,8 @@ pub mod generation;
 pub mod index;
 pub mod key;
 pub mod record;
+#[cfg(test)]
+mod record_tests;
 pub mod slab;
 
 pub use epoch::Epochs;

@@ -52,9 +52,8 @@ pub struct Forward {
     pub egress: PortId,
     /// Next hop's MAC.
     pub dst_mac: Mac,
-    /// RFC 1624 delta of the IPv4 header checksum (addresses; the TTL's is added per frame). It is
-    /// that of a partial L4 checksum too, which knows of addresses only.
-    pub ip_delta: u16,
+    /// RFC 1624 delta of the IPv4 header checksum: addresses, and a TTL one lower.
+    pub header_delta: u16,
     /// Delta of a finished L4 checksum (addresses and ports).
     pub l4_delta: u16,
     /// MTU of the egress port (IP bytes).
@@ -65,6 +64,12 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// Whether it is good at `eighth` for a packet that is `wire_len` bytes long on a wire.
+    #[inline(always)]
+    pub const fn holds(&self, eighth: u16, wire_len: u32) -> bool {
+        self.valid_at(eighth) && wire_len <= self.mtu as u32
+    }
+
     /// Whether `eighth` is before the decision's end; spans of up to 68 minutes are told apart, so
     /// a record that was idle for an hour is to be decided anew whatever this says.
     #[inline]
@@ -73,21 +78,27 @@ impl Forward {
     }
 }
 
+/// One direction's half of the first line.
 #[derive(Zeroable)]
 #[repr(C)]
-struct KeyCell {
+struct Way {
+    /// Its key.
     a: AtomicU64,
     b: AtomicU64,
-}
-
-#[derive(Zeroable)]
-#[repr(C)]
-struct ForwardCell {
-    /// MAC in the low 48 bits, egress port in the high 16.
+    /// Where its frames go: see [`place`].
     place: AtomicU64,
-    /// ip and l4 deltas, MTU and `until`, 16 bits each.
+    /// header and l4 deltas, MTU and `until`, 16 bits each.
     deltas: AtomicU64,
 }
+
+/// A host's place: the port behind which it is (high 16 bits) and its MAC.
+#[inline(always)]
+pub const fn place(port: PortId, mac: u64) -> u64 {
+    (port.0 as u64) << 48 | mac
+}
+
+/// Where nobody is: a group MAC behind a port that can't be.
+const NOWHERE: u64 = u64::MAX;
 
 /// What the frames of one direction said (TCP). Sequence numbers are modulo 2^32.
 #[derive(Zeroable)]
@@ -109,13 +120,24 @@ pub struct TcpDir {
     pub flags: AtomicU8,
 }
 
+/// One direction's part of the second line.
+#[derive(Zeroable)]
+#[repr(C)]
+struct Side {
+    tcp: TcpDir,
+    /// Generation under which its [`Forward`] was decided; 0 never matches.
+    generation: AtomicU32,
+    /// When it was last seen.
+    last_seen: AtomicU32,
+}
+
 /// One connection.
 #[derive(Zeroable)]
 #[repr(C, align(128))]
 pub struct Record {
-    keys: [KeyCell; 2],
-    forward: [ForwardCell; 2],
+    ways: [Way; 2],
     // ---- second line
+    sides: [Side; 2],
     /// Protocol-specific state; for TCP see `conntrack::tcp::State`. 0: the record is free or dead.
     pub state: AtomicU8,
     /// Bits of [`flags`].
@@ -124,12 +146,6 @@ pub struct Record {
     pub ingress: AtomicU16,
     /// Counts how often this record was used, so that a timer can tell.
     pub incarnation: AtomicU32,
-    /// Generation under which each direction's [`Forward`] was decided; 0 never matches.
-    generation: [AtomicU32; 2],
-    /// When each direction was last seen.
-    last_seen: [AtomicU32; 2],
-    /// TCP numbers by direction.
-    tcp: [TcpDir; 2],
     /// The published port that made it, [`RuleId::NONE`] for others.
     pub rule: AtomicU32,
     /// External port (host order) that masquerade or hairpin took for it, if [`flags::MAPPED`].
@@ -159,9 +175,9 @@ pub mod flags {
 
 impl Record {
     /// The key of one direction's frames, as they come in.
-    #[inline]
+    #[inline(always)]
     pub fn key(&self, dir: Dir) -> FlowKey {
-        let c = dir.of(&self.keys);
+        let c = dir.of(&self.ways);
         FlowKey {
             a: c.a.load(Relaxed),
             b: c.b.load(Relaxed),
@@ -170,36 +186,39 @@ impl Record {
 
     /// Stores a direction's key. Slow path only, before the record is in the index.
     pub fn set_key(&self, dir: Dir, k: FlowKey) {
-        let [o, r] = &self.keys;
-        let c = if dir == Dir::Orig { o } else { r };
+        let c = dir.of(&self.ways);
         c.a.store(k.a, Relaxed);
         c.b.store(k.b, Relaxed);
     }
 
     /// Where a direction's frames go.
-    #[inline]
+    #[inline(always)]
     pub fn forward(&self, dir: Dir) -> Forward {
-        let c = dir.of(&self.forward);
+        let c = dir.of(&self.ways);
         let place = c.place.load(Relaxed);
         let deltas = c.deltas.load(Relaxed);
         Forward {
             egress: PortId((place >> 48) as u16),
             dst_mac: Mac::from_u64(place),
-            ip_delta: (deltas >> 48) as u16,
+            header_delta: (deltas >> 48) as u16,
             l4_delta: (deltas >> 32) as u16,
             mtu: (deltas >> 16) as u16,
             until: deltas as u16,
         }
     }
 
+    /// Whether a frame of `dir` from this [`place`] comes from where the answers go.
+    #[inline(always)]
+    pub fn answers_go_to(&self, dir: Dir, place: u64) -> bool {
+        dir.other().of(&self.ways).place.load(Relaxed) == place
+    }
+
     /// Stores where a direction's frames go. Slow path only.
     pub fn set_forward(&self, dir: Dir, f: &Forward) {
-        let [o, r] = &self.forward;
-        let c = if dir == Dir::Orig { o } else { r };
-        c.place
-            .store((u64::from(f.egress.0) << 48) | f.dst_mac.to_u64(), Relaxed);
+        let c = dir.of(&self.ways);
+        c.place.store(place(f.egress, f.dst_mac.to_u64()), Relaxed);
         c.deltas.store(
-            (u64::from(f.ip_delta) << 48)
+            (u64::from(f.header_delta) << 48)
                 | (u64::from(f.l4_delta) << 32)
                 | (u64::from(f.mtu) << 16)
                 | u64::from(f.until),
@@ -208,7 +227,7 @@ impl Record {
     }
 
     /// The decision about a direction's frames, if it was made under `generation`, the current one.
-    #[inline]
+    #[inline(always)]
     pub fn decided(&self, dir: Dir, generation: u32) -> Option<Forward> {
         // The number first: read after it, the decision is the number's or a later one.
         (self.generation(dir).load(Acquire) == generation).then(|| self.forward(dir))
@@ -248,17 +267,17 @@ impl Record {
     /// A direction's TCP numbers.
     #[inline]
     pub fn tcp(&self, dir: Dir) -> &TcpDir {
-        dir.of(&self.tcp)
+        &dir.of(&self.sides).tcp
     }
 
     /// Whether all bits of `mask` (see [`flags`]) are set.
-    #[inline]
+    #[inline(always)]
     pub fn has(&self, mask: u8) -> bool {
         self.flags.load(Relaxed) & mask == mask
     }
 
     /// Sets bits; a plain load first, so that an established connection is not written to.
-    #[inline]
+    #[inline(always)]
     pub fn set(&self, mask: u8) {
         if !self.has(mask) {
             self.flags.fetch_or(mask, Relaxed);
@@ -266,32 +285,43 @@ impl Record {
     }
 
     /// Notes that a frame of `dir` passed at `now`; writes only when the tick moved.
-    #[inline]
+    #[inline(always)]
     pub fn touch(&self, dir: Dir, now: Tick) {
-        let c = dir.of(&self.last_seen);
+        let c = &dir.of(&self.sides).last_seen;
         if c.load(Relaxed) != now.0 {
             c.store(now.0, Relaxed);
         }
     }
 
+    /// Whether a frame of `dir` passed less than `ms` milliseconds ago.
+    #[inline(always)]
+    pub fn seen_within(&self, dir: Dir, ms: u32, now: Tick) -> bool {
+        let seen = dir.of(&self.sides).last_seen.load(Relaxed);
+        // Another worker's clock may be a batch ahead.
+        (now.0.wrapping_sub(seen) as i32) < ms as i32
+    }
+
     /// Both directions start at `now`. Slow path only, before the record is in the index.
     pub fn touch_both(&self, now: Tick) {
-        for c in &self.last_seen {
-            c.store(now.0, Relaxed);
+        for s in &self.sides {
+            s.last_seen.store(now.0, Relaxed);
         }
     }
 
     /// Makes the record a blank one, but for its incarnation. Slow path only, on a record that
     /// nobody else can see.
     pub fn reset(&self) {
-        for (k, f) in self.keys.iter().zip(&self.forward) {
-            k.a.store(0, Relaxed);
-            k.b.store(0, Relaxed);
-            f.place.store(0, Relaxed);
-            f.deltas.store(0, Relaxed);
+        for w in &self.ways {
+            w.a.store(0, Relaxed);
+            w.b.store(0, Relaxed);
+            w.place.store(NOWHERE, Relaxed);
+            w.deltas.store(0, Relaxed);
         }
-        for (g, t) in self.generation.iter().zip(&self.tcp) {
-            g.store(0, Relaxed);
+        for Side {
+            tcp: t, generation, ..
+        } in &self.sides
+        {
+            generation.store(0, Relaxed);
             t.end.store(0, Relaxed);
             t.ack.store(0, Relaxed);
             t.syn.store(0, Relaxed);
@@ -308,14 +338,15 @@ impl Record {
     /// The generation under which a direction's [`Forward`] was decided.
     #[inline]
     pub fn generation(&self, dir: Dir) -> &AtomicU32 {
-        dir.of(&self.generation)
+        &dir.of(&self.sides).generation
     }
 
     /// When a frame of either direction passed last.
     #[inline]
     pub fn last_seen(&self) -> Tick {
-        let [o, r] = &self.last_seen;
-        let (o, r) = (Tick(o.load(Relaxed)), Tick(r.load(Relaxed)));
+        let [o, r] = &self.sides;
+        let at = |s: &Side| Tick(s.last_seen.load(Relaxed));
+        let (o, r) = (at(o), at(r));
         if o.reached(r) { o } else { r }
     }
 
@@ -327,74 +358,3 @@ impl Record {
 
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Record>() == 128);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forward_round_trip() {
-        let r: Record = Zeroable::zeroed();
-        let f = Forward {
-            egress: PortId(4095),
-            dst_mac: Mac([2, 3, 4, 5, 6, 255]),
-            ip_delta: 0xfffe,
-            l4_delta: 1,
-            mtu: 0x8000,
-            until: 0xabcd,
-        };
-        r.set_forward(Dir::Reply, &f);
-        assert_eq!(r.forward(Dir::Reply), f);
-        assert_ne!(r.forward(Dir::Orig), f);
-    }
-
-    #[test]
-    fn a_decision_is_kept_only_under_the_current_generation() {
-        let (r, g): (Record, Generation) = (Zeroable::zeroed(), Generation::default());
-        let f = |port| Forward {
-            egress: PortId(port),
-            dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
-            ip_delta: 0,
-            l4_delta: 0,
-            mtu: 1500,
-            until: 0,
-        };
-        assert_eq!(r.decided(Dir::Orig, g.get()), None);
-        r.decide(Dir::Orig, &f(1), g.get(), &g);
-        assert_eq!(r.decided(Dir::Orig, g.get()), Some(f(1)));
-        assert_eq!(r.decided(Dir::Reply, g.get()), None);
-        let late = g.get();
-        g.bump();
-        assert_eq!(r.decided(Dir::Orig, g.get()), None);
-        r.decide(Dir::Orig, &f(2), g.get(), &g);
-        r.decide(Dir::Orig, &f(1), late, &g);
-        assert_eq!(
-            r.decided(Dir::Orig, g.get()),
-            Some(f(2)),
-            "the late one is void"
-        );
-        r.generation(Dir::Orig).store(Generation::LOCKED, Relaxed);
-        r.decide(Dir::Orig, &f(3), g.get(), &g);
-        assert_eq!(r.forward(Dir::Orig), f(2), "another worker is at it");
-    }
-
-    #[test]
-    fn a_look_at_a_record_that_changes_hands_is_void() {
-        let r: Record = Zeroable::zeroed();
-        assert_eq!(r.steady(|_| ()), None, "not live");
-        r.set(flags::LIVE);
-        assert_eq!(r.steady(|r| r.rule()), Some(RuleId(0)));
-        let reused = r.steady(|r| r.incarnation.store(1, Relaxed));
-        assert_eq!(reused, None);
-    }
-
-    #[test]
-    fn last_seen_is_the_later_of_both() {
-        let r: Record = Zeroable::zeroed();
-        r.touch(Dir::Orig, Tick(5));
-        r.touch(Dir::Reply, Tick(9));
-        assert_eq!(r.last_seen(), Tick(9));
-        r.touch(Dir::Orig, Tick(12));
-        assert_eq!(r.last_seen(), Tick(12));
-    }
-}

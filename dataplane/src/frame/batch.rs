@@ -9,6 +9,14 @@ pub const HEADROOM: usize = 64;
 /// Longest frame: 64 KiB of IP packet, an Ethernet header and two VLAN tags.
 pub const MAX_FRAME: usize = 65_536 + 14 + 8;
 
+/// What stands for a frame that does not lie in its buffer, which none does. Out of line, so that
+/// asking costs two comparisons and no more.
+#[cold]
+#[inline(never)]
+fn never<'a>() -> &'a mut [u8] {
+    &mut []
+}
+
 /// One frame that owns its bytes.
 pub struct Frame {
     buf: Box<[u8]>,
@@ -66,13 +74,19 @@ impl Frame {
     /// The frame, from the first byte of the Ethernet header.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        self.buf.get(self.start..self.end).unwrap_or(&[])
+        match self.buf.get(self.start..self.end) {
+            Some(bytes) => bytes,
+            None => never(),
+        }
     }
 
     /// The frame, to be rewritten in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.buf.get_mut(self.start..self.end).unwrap_or(&mut [])
+        match self.buf.get_mut(self.start..self.end) {
+            Some(bytes) => bytes,
+            None => never(),
+        }
     }
 
     /// Bytes in the frame.

@@ -148,13 +148,6 @@ pub const fn apply(field: u16, delta: u16) -> u16 {
     !sum.wrapping_add(carry as u16)
 }
 
-/// [`apply`] of two deltas one after the other.
-#[inline]
-#[must_use]
-pub const fn apply_both(field: u16, a: u16, b: u16) -> u16 {
-    apply(apply(field, a), b)
-}
-
 /// A partial checksum field (a pseudo-header sum, not complemented) after the change.
 #[inline]
 #[must_use]

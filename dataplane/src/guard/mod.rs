@@ -11,13 +11,14 @@ mod martian;
 mod tests;
 
 use crate::base::config::Config;
-use crate::base::{Mac, Reason, Role};
-use crate::frame::{L3, Parsed};
+use crate::base::{Reason, Role};
+use crate::frame::{L3, Parsed, parse};
 
 /// What a port of one role may not send, drawn from the configuration once for a whole batch.
 pub struct Guard {
     role: Role,
-    gateway_mac: Mac,
+    /// As a number; of the host, whose it is, one that is no MAC.
+    gateway_mac: u64,
     ours: martian::Ours,
 }
 
@@ -27,7 +28,10 @@ impl Guard {
     pub fn new(cfg: &Config, role: Role) -> Guard {
         Guard {
             role,
-            gateway_mac: cfg.gateway_mac,
+            gateway_mac: match role {
+                Role::Host => u64::MAX,
+                _ => cfg.gateway_mac.to_u64(),
+            },
             ours: martian::Ours::new(cfg, role),
         }
     }
@@ -40,13 +44,14 @@ impl Guard {
     /// [`Reason::RogueRedirect`], [`Reason::RogueDhcpv6`] and [`Reason::Ipv6Chain`].
     #[inline(always)]
     pub fn check(&self, p: &Parsed, bytes: &[u8]) -> Result<(), Reason> {
-        if p.src.is_group() {
+        let (_, src) = parse::addresses(bytes);
+        if src >> 40 & 1 == 1 {
             return Err(Reason::SrcMacGroup);
         }
-        if p.src == self.gateway_mac && self.role != Role::Host {
+        if src == self.gateway_mac {
             return Err(Reason::SrcMacGateway);
         }
-        if p.src == Mac::ZERO {
+        if src == 0 {
             return Err(Reason::SrcMacZero);
         }
         match p.l3 {

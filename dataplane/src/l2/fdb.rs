@@ -94,9 +94,40 @@ pub struct Fdb {
 /// A known address is written to at most this often.
 const REFRESH_MS: u32 = 1000;
 
-#[inline]
-fn key(vid: Vid, mac: Mac) -> u64 {
-    (u64::from(vid & 0xfff) << 48) | mac.to_u64()
+/// What the FDB knows an address by: VLAN identifier (upper 16 bits) and MAC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FdbKey(u64);
+
+impl FdbKey {
+    /// The key of an address in a VLAN, 0 for untagged.
+    #[inline(always)]
+    pub const fn new(vid: Vid, mac: Mac) -> FdbKey {
+        FdbKey::packed(vid, mac.to_u64())
+    }
+
+    /// The same with the address as [`Mac::to_u64`] gives it.
+    #[inline(always)]
+    pub const fn packed(vid: Vid, mac: u64) -> FdbKey {
+        FdbKey(((vid & 0xfff) as u64) << 48 | mac)
+    }
+
+    /// The address.
+    #[inline]
+    pub const fn mac(self) -> Mac {
+        Mac::from_u64(self.0)
+    }
+
+    /// The number in it. In the untagged network that is what [`Mac::to_u64`] gives.
+    #[inline(always)]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// Whether it is a group address.
+    #[inline(always)]
+    pub const fn is_group(self) -> bool {
+        self.0 >> 40 & 1 == 1
+    }
 }
 
 impl Fdb {
@@ -127,21 +158,21 @@ impl Fdb {
 
     /// Asks for the cache lines that [`Fdb::lookup`] will read.
     #[inline]
-    pub fn prefetch(&self, vid: Vid, mac: Mac) {
-        self.index.prefetch(key(vid, mac));
+    pub fn prefetch(&self, key: FdbKey) {
+        self.index.prefetch(key.0);
     }
 
-    /// The port behind which `mac` is, if that is known and not expired.
+    /// The port behind which an address is, if that is known and not expired.
     #[inline]
-    pub fn lookup(&self, vid: Vid, mac: Mac, now: Tick) -> Option<PortId> {
-        let hit = self.index.find(key(vid, mac))?;
+    pub fn lookup(&self, key: FdbKey, now: Tick) -> Option<PortId> {
+        let hit = self.index.find(key.0)?;
         (!self.expired(&hit, now)).then_some(hit.port)
     }
 
     /// As [`Fdb::lookup`], with the milliseconds for which the answer will stand if nothing is
     /// heard of the address (`u32::MAX` for a static entry).
-    pub fn lookup_until(&self, vid: Vid, mac: Mac, now: Tick) -> Option<(PortId, u32)> {
-        let hit = self.index.find(key(vid, mac))?;
+    pub fn lookup_until(&self, key: FdbKey, now: Tick) -> Option<(PortId, u32)> {
+        let hit = self.index.find(key.0)?;
         if hit.is_static {
             return Some((hit.port, u32::MAX));
         }
@@ -149,12 +180,11 @@ impl Fdb {
         (idle < self.age_ms).then(|| (hit.port, self.age_ms - idle))
     }
 
-    /// Notes that a frame from `mac` came in by `port`. A known address costs a look-up and, once
+    /// Notes that a frame from an address came in by `port`. A known address costs a look-up and, once
     /// a second, a plain store; the rest takes the lock.
     #[inline]
-    pub fn learn(&self, vid: Vid, mac: Mac, port: PortId, now: Tick) -> Learn {
-        let key = key(vid, mac);
-        if let Some(hit) = self.index.find(key) {
+    pub fn learn(&self, key: FdbKey, port: PortId, now: Tick) -> Learn {
+        if let Some(hit) = self.index.find(key.0) {
             if hit.port == port && !self.expired(&hit, now) {
                 if !hit.is_static && now.since(hit.seen) >= self.refresh_ms {
                     self.index.touch(hit.at, now);
@@ -165,10 +195,10 @@ impl Fdb {
                 return Learn::Refused;
             }
         }
-        if mac.is_group() || mac == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
+        if key.is_group() || key.mac() == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
             return Learn::Refused;
         }
-        self.learn_slow(key, port, now)
+        self.learn_slow(key.0, port, now)
     }
 
     #[cold]
@@ -203,12 +233,12 @@ impl Fdb {
     }
 
     /// Makes an entry that only [`Fdb::forget_port`] removes, in place of a learned one if there
-    /// is one. False when `mac` is a group address or static entries fill the table.
-    pub fn insert_static(&self, vid: Vid, mac: Mac, port: PortId) -> bool {
-        if mac.is_group() || mac == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
+    /// is one. False for a group address or static entries fill the table.
+    pub fn insert_static(&self, key: FdbKey, port: PortId) -> bool {
+        if key.is_group() || key.mac() == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
             return false;
         }
-        let key = key(vid, mac);
+        let FdbKey(key) = key;
         let mut order = self.lock();
         let now = order.clock.now().unwrap_or(Tick(0));
         match self.index.find(key) {

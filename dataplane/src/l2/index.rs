@@ -40,11 +40,12 @@ impl Line {
     /// The entry with this part of a key: its way, its word, and when it was seen. The first that
     /// fits ends it: ways fill from the front, and few buckets hold more than two entries.
     #[inline(always)]
+    #[allow(clippy::indexing_slicing, reason = "both have five")]
     fn find(&self, rest: u64) -> Option<(u8, u64, Tick)> {
-        for (way, (word, seen)) in (0u8..).zip(self.words.iter().zip(&self.seen)) {
-            let word = word.load(Relaxed);
+        for way in 0..5 {
+            let word = self.words[way].load(Relaxed);
             if word >> 16 == rest && word & PORT_MASK != 0 {
-                return Some((way, word, Tick(seen.load(Relaxed))));
+                return Some((way as u8, word, Tick(self.seen[way].load(Relaxed))));
             }
         }
         None

@@ -8,10 +8,10 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub use fdb::{Fdb, FdbCounts, FdbReport, Learn};
+pub use fdb::{Fdb, FdbCounts, FdbKey, FdbReport, Learn};
 pub use groups::Groups;
 
-use crate::base::{Mac, PortId, Reason, Tick, Vid};
+use crate::base::{PortId, Reason, Tick};
 
 /// Where the bridge sends a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,14 +28,14 @@ pub enum L2 {
 /// The forwarding decision of IEEE 802.1Q (section 8.6) for a bridged frame to `dst`. Learning is
 /// the caller's, before this, so that a frame to its own sender's address is seen as such.
 #[inline]
-pub fn decide(fdb: &Fdb, vid: Vid, dst: Mac, ingress: PortId, now: Tick) -> L2 {
+pub fn decide(fdb: &Fdb, dst: FdbKey, ingress: PortId, now: Tick) -> L2 {
     if dst.is_group() {
-        if dst.is_link_local() {
+        if dst.mac().is_link_local() {
             return L2::Drop(Reason::LinkLocalGroup);
         }
         return L2::Flood;
     }
-    match fdb.lookup(vid, dst, now) {
+    match fdb.lookup(dst, now) {
         None => L2::Flood,
         Some(port) if port == ingress => L2::Drop(Reason::SamePort),
         Some(port) => L2::To(port),

@@ -12,6 +12,10 @@ fn mac(n: u32) -> Mac {
     Mac::from_u64(0x0200_0000_0000 | u64::from(n))
 }
 
+fn key(mac: Mac) -> FdbKey {
+    FdbKey::new(0, mac)
+}
+
 fn fdb(capacity: usize) -> Fdb {
     Fdb::new(capacity, Keyed::with_key([1, 2, 3]), AGE)
 }
@@ -23,16 +27,19 @@ const B: PortId = PortId(2);
 fn learns_moves_and_tells_vlans_apart() {
     let f = fdb(100);
     let t = Tick(u32::MAX - 10); // the tick wraps during the test
-    assert_eq!(f.lookup(0, mac(1), t), None);
-    assert_eq!(f.learn(0, mac(1), A, t), Learn::New);
-    assert_eq!(f.learn(0, mac(1), A, t.plus(20)), Learn::Known);
-    assert_eq!(f.lookup(0, mac(1), t.plus(20)), Some(A));
-    assert_eq!(f.lookup(7, mac(1), t), None);
-    assert_eq!(f.learn(7, mac(1), B, t), Learn::New);
+    assert_eq!(f.lookup(key(mac(1)), t), None);
+    assert_eq!(f.learn(key(mac(1)), A, t), Learn::New);
+    assert_eq!(f.learn(key(mac(1)), A, t.plus(20)), Learn::Known);
+    assert_eq!(f.lookup(key(mac(1)), t.plus(20)), Some(A));
+    assert_eq!(f.lookup(FdbKey::new(7, mac(1)), t), None);
+    assert_eq!(f.learn(FdbKey::new(7, mac(1)), B, t), Learn::New);
     let before = f.generation();
-    assert_eq!(f.learn(0, mac(1), B, t.plus(30)), Learn::Moved { from: A });
+    assert_eq!(
+        f.learn(key(mac(1)), B, t.plus(30)),
+        Learn::Moved { from: A }
+    );
     assert_ne!(f.generation(), before);
-    assert_eq!(f.lookup(0, mac(1), t.plus(30)), Some(B));
+    assert_eq!(f.lookup(key(mac(1)), t.plus(30)), Some(B));
     assert_eq!(f.len(), 2);
     let c = f.counts();
     assert_eq!((c.learned, c.moved, c.evicted, c.aged), (2, 1, 0, 0));
@@ -54,31 +61,31 @@ fn learns_moves_and_tells_vlans_apart() {
 fn refuses_what_is_no_sender() {
     let f = fdb(100);
     for m in [Mac::BROADCAST, Mac([1, 0, 0x5e, 0, 0, 1]), Mac::ZERO] {
-        assert_eq!(f.learn(0, m, A, Tick(0)), Learn::Refused);
+        assert_eq!(f.learn(key(m), A, Tick(0)), Learn::Refused);
     }
-    assert_eq!(f.learn(0, mac(1), PortId::NONE, Tick(0)), Learn::Refused);
-    assert_eq!(f.learn(0, mac(1), PortId(4096), Tick(0)), Learn::Refused);
+    assert_eq!(f.learn(key(mac(1)), PortId::NONE, Tick(0)), Learn::Refused);
+    assert_eq!(f.learn(key(mac(1)), PortId(4096), Tick(0)), Learn::Refused);
     assert!(f.is_empty() && f.list(Tick(0)).is_empty());
 }
 
 #[test]
 fn silence_expires_at_the_look_up_and_the_sweep_only_tidies() {
     let f = fdb(100);
-    f.learn(0, mac(1), A, Tick(0));
-    f.learn(0, mac(2), A, Tick(0));
-    f.learn(0, mac(2), A, Tick(500)); // below the refresh interval: not stored
-    f.learn(0, mac(2), A, Tick(2_000));
-    assert_eq!(f.lookup(0, mac(1), Tick(AGE - 1)), Some(A));
-    assert_eq!(f.lookup(0, mac(1), Tick(AGE)), None);
-    assert_eq!(f.lookup(0, mac(2), Tick(AGE + 1_999)), Some(A));
+    f.learn(key(mac(1)), A, Tick(0));
+    f.learn(key(mac(2)), A, Tick(0));
+    f.learn(key(mac(2)), A, Tick(500)); // below the refresh interval: not stored
+    f.learn(key(mac(2)), A, Tick(2_000));
+    assert_eq!(f.lookup(key(mac(1)), Tick(AGE - 1)), Some(A));
+    assert_eq!(f.lookup(key(mac(1)), Tick(AGE)), None);
+    assert_eq!(f.lookup(key(mac(2)), Tick(AGE + 1_999)), Some(A));
     assert_eq!(f.list(Tick(AGE)).len(), 1);
     let before = f.generation();
     assert_eq!(f.sweep(Tick(AGE), 100), 1);
     assert_ne!(f.generation(), before);
     assert_eq!((f.len(), f.counts().aged), (1, 1));
     // An expired address is new again, swept or not, and at another port it has not moved.
-    assert_eq!(f.learn(0, mac(1), A, Tick(AGE)), Learn::New);
-    assert_eq!(f.learn(0, mac(2), B, Tick(AGE + 2_000)), Learn::New);
+    assert_eq!(f.learn(key(mac(1)), A, Tick(AGE)), Learn::New);
+    assert_eq!(f.learn(key(mac(2)), B, Tick(AGE + 2_000)), Learn::New);
     assert_eq!((f.counts().aged, f.counts().moved), (2, 0));
 }
 
@@ -86,7 +93,7 @@ fn silence_expires_at_the_look_up_and_the_sweep_only_tidies() {
 fn a_sweep_keeps_to_its_budget_and_reaches_every_port() {
     let f = fdb(1000);
     for n in 0..300 {
-        f.learn(0, mac(n), PortId((n % 10) as u16), Tick(0));
+        f.learn(key(mac(n)), PortId((n % 10) as u16), Tick(0));
     }
     let mut calls = 0;
     while !f.is_empty() {
@@ -102,45 +109,45 @@ fn a_sweep_keeps_to_its_budget_and_reaches_every_port() {
 #[test]
 fn static_entries_stay() {
     let f = fdb(2);
-    assert_eq!(f.learn(0, mac(1), B, Tick(5)), Learn::New);
-    assert!(f.insert_static(0, mac(1), A));
-    assert_eq!(f.learn(0, mac(1), B, Tick(5)), Learn::Refused);
-    assert_eq!(f.learn(0, mac(1), A, Tick(5)), Learn::Known);
-    assert_eq!(f.lookup(0, mac(1), Tick(10 * AGE)), Some(A));
+    assert_eq!(f.learn(key(mac(1)), B, Tick(5)), Learn::New);
+    assert!(f.insert_static(key(mac(1)), A));
+    assert_eq!(f.learn(key(mac(1)), B, Tick(5)), Learn::Refused);
+    assert_eq!(f.learn(key(mac(1)), A, Tick(5)), Learn::Known);
+    assert_eq!(f.lookup(key(mac(1)), Tick(10 * AGE)), Some(A));
     // It is neither evicted nor swept; what is learned beside it is.
     for n in 2..10 {
-        assert_eq!(f.learn(0, mac(n), B, Tick(5)), Learn::New);
+        assert_eq!(f.learn(key(mac(n)), B, Tick(5)), Learn::New);
     }
     assert_eq!((f.len(), f.counts().evicted), (2, 7));
     f.sweep(Tick(10 * AGE), 100);
     assert_eq!(f.len(), 1);
-    assert!(f.insert_static(0, mac(2), B));
-    assert!(!f.insert_static(0, mac(3), B));
-    assert!(!f.insert_static(0, Mac::BROADCAST, B));
-    assert_eq!(f.learn(0, mac(3), B, Tick(5)), Learn::Refused);
+    assert!(f.insert_static(key(mac(2)), B));
+    assert!(!f.insert_static(key(mac(3)), B));
+    assert!(!f.insert_static(key(Mac::BROADCAST), B));
+    assert_eq!(f.learn(key(mac(3)), B, Tick(5)), Learn::Refused);
     f.forget_port(A);
-    assert_eq!(f.lookup(0, mac(1), Tick(5)), None);
-    assert_eq!(f.lookup(0, mac(2), Tick(5)), Some(B));
+    assert_eq!(f.lookup(key(mac(1)), Tick(5)), None);
+    assert_eq!(f.lookup(key(mac(2)), Tick(5)), Some(B));
 }
 
 #[test]
 fn a_flood_of_addresses_evicts_its_own() {
     let f = fdb(100);
     for n in 0..20 {
-        f.learn(0, mac(n), A, Tick(0));
+        f.learn(key(mac(n)), A, Tick(0));
     }
     for n in 1_000..50_000 {
-        assert_eq!(f.learn(0, mac(n), B, Tick(1)), Learn::New);
+        assert_eq!(f.learn(key(mac(n)), B, Tick(1)), Learn::New);
     }
     assert_eq!(f.len(), 100);
     for n in 0..20 {
-        assert_eq!(f.lookup(0, mac(n), Tick(2)), Some(A));
+        assert_eq!(f.lookup(key(mac(n)), Tick(2)), Some(A));
     }
     assert_eq!(f.counts().evicted, 49_000 - 80);
     // The oldest go first.
-    assert_eq!(f.lookup(0, mac(49_999), Tick(2)), Some(B));
-    assert_eq!(f.lookup(0, mac(49_920), Tick(2)), Some(B));
-    assert_eq!(f.lookup(0, mac(49_919), Tick(2)), None);
+    assert_eq!(f.lookup(key(mac(49_999)), Tick(2)), Some(B));
+    assert_eq!(f.lookup(key(mac(49_920)), Tick(2)), Some(B));
+    assert_eq!(f.lookup(key(mac(49_919)), Tick(2)), None);
 }
 
 #[test]
@@ -148,12 +155,18 @@ fn a_full_table_of_the_default_size_finds_everything() {
     let f = fdb(16_384);
     for n in 0..16_384 {
         assert_eq!(
-            f.learn((n % 3) as u16, mac(n), PortId((n % 50) as u16), Tick(0)),
+            f.learn(
+                FdbKey::new((n % 3) as u16, mac(n)),
+                PortId((n % 50) as u16),
+                Tick(0)
+            ),
             Learn::New
         );
     }
     let found = (0..16_384)
-        .filter(|&n| f.lookup((n % 3) as u16, mac(n), Tick(1)) == Some(PortId((n % 50) as u16)))
+        .filter(|&n| {
+            f.lookup(FdbKey::new((n % 3) as u16, mac(n)), Tick(1)) == Some(PortId((n % 50) as u16))
+        })
         .count();
     assert_eq!((found, f.counts().evicted), (16_384, 0));
 }
@@ -161,21 +174,21 @@ fn a_full_table_of_the_default_size_finds_everything() {
 #[test]
 fn forgetting_a_port_leaves_the_others() {
     let f = fdb(100);
-    f.learn(0, mac(1), A, Tick(0));
-    f.learn(0, mac(2), B, Tick(0));
+    f.learn(key(mac(1)), A, Tick(0));
+    f.learn(key(mac(2)), B, Tick(0));
     let before = f.generation();
     f.forget_port(A);
     assert_ne!(f.generation(), before);
-    assert_eq!(f.lookup(0, mac(1), Tick(0)), None);
-    assert_eq!(f.lookup(0, mac(2), Tick(0)), Some(B));
-    assert_eq!(f.learn(0, mac(1), B, Tick(0)), Learn::New);
+    assert_eq!(f.lookup(key(mac(1)), Tick(0)), None);
+    assert_eq!(f.lookup(key(mac(2)), Tick(0)), Some(B));
+    assert_eq!(f.learn(key(mac(1)), B, Tick(0)), Learn::New);
 }
 
 #[test]
 fn decisions() {
     let f = fdb(100);
-    f.learn(0, mac(1), A, Tick(0));
-    let to = |dst: Mac, vid| decide(&f, vid, dst, B, Tick(0));
+    f.learn(key(mac(1)), A, Tick(0));
+    let to = |dst: Mac, vid| decide(&f, FdbKey::new(vid, dst), B, Tick(0));
     assert_eq!(to(mac(1), 0), L2::To(A));
     assert_eq!(to(mac(1), 5), L2::Flood);
     assert_eq!(to(mac(2), 0), L2::Flood);
@@ -185,7 +198,7 @@ fn decisions() {
         to(Mac([1, 0x80, 0xc2, 0, 0, 0x0e]), 0),
         L2::Drop(Reason::LinkLocalGroup)
     );
-    f.learn(0, mac(3), B, Tick(0));
+    f.learn(key(mac(3)), B, Tick(0));
     assert_eq!(to(mac(3), 0), L2::Drop(Reason::SamePort));
 }
 
@@ -202,7 +215,7 @@ fn threads_never_see_a_port_that_was_not_the_address_own() {
                 for i in 0..60_000u32 {
                     let n = (i.wrapping_mul(2_654_435_761) ^ seed) >> 5 & 255;
                     let port = PortId((n % 8 + 8 * (i >> 7 & 1)) as u16);
-                    if let Learn::Moved { from } = f.learn(0, mac(n), port, Tick(i / 16)) {
+                    if let Learn::Moved { from } = f.learn(key(mac(n)), port, Tick(i / 16)) {
                         assert_eq!(from.0 % 8, (n % 8) as u16);
                     }
                     match i % 1_024 {
@@ -222,7 +235,7 @@ fn threads_never_see_a_port_that_was_not_the_address_own() {
             while !stop.load(Relaxed) {
                 n = n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let m = n >> 9 & 255;
-                if let Some(p) = f.lookup(0, mac(m), Tick(100)) {
+                if let Some(p) = f.lookup(key(mac(m)), Tick(100)) {
                     assert_eq!(p.0 % 8, (m % 8) as u16);
                     assert!(p.0 < 16);
                     found += 1;
@@ -238,7 +251,10 @@ fn threads_never_see_a_port_that_was_not_the_address_own() {
     assert_eq!(list.len(), f.len());
     assert!(list.len() <= 64 && !list.is_empty());
     for r in &list {
-        assert_eq!(f.lookup(r.vid, r.mac, Tick(3_750)), Some(r.port));
+        assert_eq!(
+            f.lookup(FdbKey::new(r.vid, r.mac), Tick(3_750)),
+            Some(r.port)
+        );
     }
 }
 
@@ -342,10 +358,10 @@ proptest! {
         for op in ops {
             let now = Tick(model.now as u32);
             match op {
-                Op::Learn(m, p) => prop_assert_eq!(f.learn(0, mac(m), PortId(p), now), model.learn(m, p)),
+                Op::Learn(m, p) => prop_assert_eq!(f.learn(key(mac(m)), PortId(p), now), model.learn(m, p)),
                 Op::Static(m, p) => {
                     f.sweep(now, usize::MAX);
-                    prop_assert_eq!(f.insert_static(0, mac(m), PortId(p)), model.insert_static(m, p));
+                    prop_assert_eq!(f.insert_static(key(mac(m)), PortId(p)), model.insert_static(m, p));
                 }
                 Op::Forget(p) => {
                     f.forget_port(PortId(p));
@@ -359,7 +375,7 @@ proptest! {
             model.expire();
             let now = Tick(model.now as u32);
             for m in 0..24 {
-                prop_assert_eq!(f.lookup(0, mac(m), now), model.map.get(&m).map(|e| PortId(e.0)));
+                prop_assert_eq!(f.lookup(key(mac(m)), now), model.map.get(&m).map(|e| PortId(e.0)));
             }
             prop_assert_eq!(f.list(now).len(), model.map.len());
         }

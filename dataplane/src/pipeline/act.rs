@@ -1,40 +1,143 @@
 //! The cost tiers branch here: a hit, a bridged frame, or the slow path.
 
 use super::bridge::{self, Heard};
+use super::express;
 use super::look::{Class, Look};
-use crate::base::{PortId, Tick};
-use crate::conntrack::{Observed, observe, observe_steady};
+use crate::base::{PortId, Role, Tick};
+use crate::conntrack::tcp::State;
+use crate::conntrack::{Observed, observe};
 use crate::flow::{Dir, Record, RecordId, Zone};
-use crate::frame::{Frame, L4, Parsed, parse};
+use crate::frame::{Frame, Parsed, parse};
+use crate::guard::Guard;
 use crate::rewrite;
 use crate::slow::ctx::{Ctx, Verdict};
 
 /// What is the same for all frames of a batch.
 pub(super) struct At {
     pub ingress: PortId,
+    guard: Guard,
     pub tick: Tick,
     /// See `Instant::eighth`.
     pub eighth: u16,
     /// Whether the FDB learns from this port.
     pub learns: bool,
     /// The switch's own MAC on each side, as numbers; 0 where it has none.
-    pub macs: [u64; 2],
+    macs: [u64; 2],
+    /// Silence after which an established TCP connection is no longer hit.
+    pub established_ms: u32,
+}
+
+impl At {
+    pub fn new(c: &Ctx<'_>, ingress: PortId) -> At {
+        let role = c.ports.get(ingress).map_or(Role::Access, |s| s.role);
+        At {
+            ingress,
+            guard: Guard::new(c.cfg, role),
+            tick: c.now.tick(),
+            eighth: c.now.eighth(),
+            learns: c.ports.uplink() != Some(ingress),
+            macs: [
+                c.cfg.gateway_mac.to_u64(),
+                c.cfg.uplink.map_or(0, |up| up.mac.to_u64()),
+            ],
+            established_ms: c.sw.conntrack.hit_ms(State::Established as u8),
+        }
+    }
+
+    /// The switch's MAC on one side, as a number.
+    #[inline(always)]
+    pub const fn mac(&self, zone: Zone) -> u64 {
+        let [inside, uplink] = self.macs;
+        match zone {
+            Zone::Inside => inside,
+            Zone::Uplink => uplink,
+        }
+    }
 }
 
 /// Acts on one frame.
 #[inline(always)]
 pub(super) fn act(
     c: &mut Ctx<'_>,
+    slot: u16,
     frame: &mut Frame,
-    look: &Look,
+    look: &mut Look,
     at: &At,
     heard: &mut Heard,
 ) -> Verdict {
     // Before all others: what nearly every frame is needs no table of branches.
-    if let Class::Keyed(zone) = look.class {
-        if zone == Zone::Inside {
+    if let Class::Express(_) = look.class
+        && let Some(v) = express::pass(c, frame, look, at, heard)
+    {
+        c.counters.hits.add(1);
+        return v;
+    }
+    c.slot = Some(slot);
+    act_on_others(c, frame, look, at, heard)
+}
+
+/// Acts on any other frame.
+#[inline(never)]
+fn act_on_others(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &mut Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Verdict {
+    match look.class {
+        Class::Bridged => {
             bridge::learn(c, look, at, heard);
+            bridge::forward(c, frame, look, at.ingress)
         }
+        Class::Drop(reason) => Verdict::Drop(reason),
+        Class::Express(zone) => {
+            // Nothing spoke for it, so it is judged after all.
+            let p = match parsed(frame) {
+                Ok(p) => p,
+                Err(v) => return v,
+            };
+            if let Err(reason) = at.guard.check(&p, frame.bytes()) {
+                return Verdict::Drop(reason);
+            }
+            look.tcp = p.tcp;
+            routed(c, frame, look, at, heard, zone, &p)
+        }
+        Class::Keyed(zone) => match parsed(frame) {
+            Ok(p) => routed(c, frame, look, at, heard, zone, &p),
+            Err(v) => v,
+        },
+        Class::Slow(zone) => {
+            if zone == Zone::Inside {
+                bridge::learn(c, look, at, heard);
+            }
+            match parsed(frame) {
+                Ok(p) => route(c, frame, at, zone, &p),
+                Err(v) => v,
+            }
+        }
+        Class::Arp | Class::Host => {
+            bridge::learn(c, look, at, heard);
+            to_switch(c, frame, look, at)
+        }
+    }
+}
+
+/// A routed frame that the guard lets pass.
+fn routed(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &Look,
+    at: &At,
+    heard: &mut Heard,
+    zone: Zone,
+    p: &Parsed,
+) -> Verdict {
+    if zone == Zone::Inside {
+        bridge::learn(c, look, at, heard);
+    }
+    // What the batch opened before this, the slow path finds.
+    if !look.candidate.is_none() {
         let ct = &c.sw.conntrack;
         let found = ct
             .index
@@ -45,43 +148,19 @@ pub(super) fn act(
             c.counters.hits.add(1);
             return v;
         }
-        return route(c, frame, at, zone);
     }
-    act_on_others(c, frame, look, at, heard)
+    route(c, frame, at, zone, p)
 }
 
-/// Acts on a frame that no index entry can know.
-#[inline]
-fn act_on_others(
-    c: &mut Ctx<'_>,
-    frame: &mut Frame,
-    look: &Look,
-    at: &At,
-    heard: &mut Heard,
-) -> Verdict {
-    match look.class {
-        Class::Bridged => {
-            bridge::learn(c, look, at, heard);
-            bridge::forward(c, frame, look, at.ingress)
-        }
-        Class::Drop(reason) => Verdict::Drop(reason),
-        Class::Keyed(zone) | Class::Slow(zone) => {
-            if zone == Zone::Inside {
-                bridge::learn(c, look, at, heard);
-            }
-            route(c, frame, at, zone)
-        }
-        Class::Arp | Class::Host => {
-            bridge::learn(c, look, at, heard);
-            to_switch(c, frame, look, at)
-        }
-    }
+fn route(c: &mut Ctx<'_>, frame: &mut Frame, at: &At, zone: Zone, p: &Parsed) -> Verdict {
+    c.counters.slow.add(1);
+    c.route(frame, p, at.ingress, zone)
 }
 
-/// The established path: no lock, no allocation, no read-modify-write. `None` hands the frame
-/// to the slow path, untouched.
-#[inline(always)]
-fn hit(
+/// A frame of a known connection under a decision that holds. `None` hands it to the slow path,
+/// untouched.
+#[inline(never)]
+pub(super) fn hit(
     c: &mut Ctx<'_>,
     frame: &mut Frame,
     look: &Look,
@@ -91,43 +170,24 @@ fn hit(
     r: &Record,
 ) -> Option<Verdict> {
     let f = r.decided(dir, c.sw.generation())?;
-    if !f.valid_at(at.eighth)
-        || c.sw.conntrack.too_old_for_a_hit(r, at.tick)
-        || look.wire_len > u32::from(f.mtu)
-    {
+    if !f.holds(at.eighth, look.wire_len) || c.sw.conntrack.too_old_for_a_hit(r, at.tick) {
         return None;
     }
-    if look.l4 != L4::Tcp || !observe_steady(r, dir, &look.tcp, at.tick) {
-        let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
-        match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
-            Observed::Pass => {}
-            Observed::Changed => c.state_changed(r, id),
-            Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
-            Observed::Reopen => return None,
-        }
+    let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
+    match observe(r, dir, look.l4, &look.tcp, header, at.tick) {
+        Observed::Pass => {}
+        Observed::Changed => c.state_changed(r, id),
+        Observed::Drop(reason) => return Some(Verdict::Drop(reason)),
+        Observed::Reopen => return None,
     }
     let out = r.key(dir.other());
-    let [inside, uplink] = at.macs;
-    let mac = match out.zone() {
-        Zone::Inside => inside,
-        Zone::Uplink => uplink,
-    };
-    rewrite::apply_keyed(frame, look.l4, &f, &out, mac);
+    rewrite::apply_keyed(frame, look.l4, &f, &out, at.mac(out.zone()));
     Some(Verdict::To(f.egress))
 }
 
 /// The frame as the slow path wants it. It was not changed since it was looked at.
 fn parsed(frame: &Frame) -> Result<Parsed, Verdict> {
     parse::parse(frame.bytes(), &frame.hdr).map_err(Verdict::Drop)
-}
-
-#[inline(never)]
-fn route(c: &mut Ctx<'_>, frame: &mut Frame, at: &At, zone: Zone) -> Verdict {
-    c.counters.slow.add(1);
-    match parsed(frame) {
-        Ok(p) => c.route(frame, &p, at.ingress, zone),
-        Err(v) => v,
-    }
 }
 
 /// ARP, and what is addressed to the gateway.

@@ -2,25 +2,25 @@
 
 use super::act::At;
 use super::look::Look;
-use crate::base::{Mac, PortId, Reason, Role, Vid};
+use crate::base::{PortId, Reason, Role};
 use crate::frame::parse::tcp_flags::{ACK, SYN};
 use crate::frame::{Frame, L4, parse};
-use crate::l2::{self, L2, Learn};
+use crate::l2::{self, FdbKey, L2, Learn};
 use crate::slow::ctx::{Ctx, Verdict};
 
 /// The sender of the frame before, when it needs no look now: a port's frames mostly have one.
 #[derive(Default)]
-pub(super) struct Heard(Option<(Vid, Mac)>);
+pub(super) struct Heard(FdbKey);
 
 /// Remembers behind which port the sender is. A move changes the FDB's generation, and with it
 /// every cached decision.
-#[inline]
+#[inline(always)]
 pub(super) fn learn(c: &mut Ctx<'_>, look: &Look, at: &At, heard: &mut Heard) {
-    let sender = (look.vid, look.src);
-    if at.learns && heard.0 != Some(sender) {
+    if at.learns && heard.0 != look.src {
         // Anything but a known address may have changed what is known of others.
-        let known = c.sw.fdb.learn(look.vid, look.src, at.ingress, at.tick) == Learn::Known;
-        heard.0 = known.then_some(sender);
+        let known = c.sw.fdb.learn(look.src, at.ingress, at.tick) == Learn::Known;
+        // No frame is from the address that stands for none.
+        heard.0 = if known { look.src } else { FdbKey::default() };
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn forward(c: &mut Ctx<'_>, frame: &Frame, look: &Look, ingress: Port
     {
         return v;
     }
-    match l2::decide(&c.sw.fdb, look.vid, look.dst, ingress, c.now.tick()) {
+    match l2::decide(&c.sw.fdb, look.dst, ingress, c.now.tick()) {
         // A bridge can't tell the sender: what the next wire can't carry is lost (IEEE 802.1Q
         // section 6.5.8).
         L2::To(port) if look.wire_len > u32::from(c.mtu_of(port)) => {

@@ -1,11 +1,13 @@
 //! The first stages, for one frame: parse, guard, classify, and what the look-up needs to know.
 
-use crate::base::{Config, Mac, Reason, Role, Vid};
+use crate::base::{Config, Reason, Role};
 use crate::conntrack::Conntrack;
-use crate::flow::{Dir, FlowKey, RecordId, Zone};
+use crate::flow::index::Candidate;
+use crate::flow::{FlowKey, Zone};
 use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
 use crate::guard::Guard;
+use crate::l2::FdbKey;
 use crate::nat::rules::View;
 use crate::slow::connect;
 use crate::slow::switch::Switch;
@@ -23,6 +25,8 @@ pub(super) enum Class {
     Host,
     /// Routed, and an index entry may know it: untagged IPv4 without options, not a fragment.
     Keyed(Zone),
+    /// The same, and not guarded yet: see [`super::express`].
+    Express(Zone),
     /// Routed, by the slow path in any case.
     Slow(Zone),
 }
@@ -32,15 +36,16 @@ pub(super) enum Class {
 pub(super) struct Look {
     pub class: Class,
     pub l4: L4,
-    pub vid: Vid,
-    pub src: Mac,
-    pub dst: Mac,
+    pub src: FdbKey,
+    /// Not of a [`Class::Express`] frame.
+    pub dst: FdbKey,
     pub wire_len: u32,
+    /// Of a [`Class::Express`] frame only the payload's length.
     pub tcp: Tcp,
-    /// Of a [`Class::Keyed`] frame: its key, the key's hash, and a record that may be its own.
+    /// Of a [`Class::Keyed`] or [`Class::Express`] frame: its key, the key's hash, and a record that may be its own.
     pub key: FlowKey,
     pub hash: u64,
-    pub candidate: Option<(RecordId, Dir)>,
+    pub candidate: Candidate,
 }
 
 impl Default for Look {
@@ -48,14 +53,13 @@ impl Default for Look {
         Look {
             class: Class::Drop(Reason::Panic),
             l4: L4::None,
-            vid: 0,
-            src: Mac::ZERO,
-            dst: Mac::ZERO,
+            src: FdbKey::default(),
+            dst: FdbKey::default(),
             wire_len: 0,
             tcp: Tcp::default(),
             key: FlowKey::default(),
             hash: 0,
-            candidate: None,
+            candidate: Candidate::default(),
         }
     }
 }
@@ -76,7 +80,7 @@ impl Look {
         match parse::ordinary(bytes, &frame.hdr) {
             Some(p) => {
                 self.class = classify(cfg, guard, &p, bytes, role);
-                self.take(sw, &p);
+                self.take(sw, &p, bytes);
             }
             None => self.look_any(sw, cfg, guard, frame, role),
         }
@@ -98,17 +102,17 @@ impl Look {
         };
         self.class = classify(cfg, guard, &p, frame.bytes(), role);
         if !p.has(bits::TAGGED) {
-            return self.take(sw, &p);
+            return self.take(sw, &p, frame.bytes());
         }
         let (Class::Keyed(zone) | Class::Slow(zone)) = self.class else {
-            return self.take(sw, &p);
+            return self.take(sw, &p, frame.bytes());
         };
         // A priority tag (VID 0) does not go through a router.
         frame.pop_vlan();
         match parse::parse(frame.bytes(), &frame.hdr) {
             Ok(p) => {
                 self.class = routed(&p, zone);
-                self.take(sw, &p);
+                self.take(sw, &p, frame.bytes());
             }
             Err(reason) => self.lose(reason),
         }
@@ -120,11 +124,11 @@ impl Look {
     }
 
     #[inline(always)]
-    fn take(&mut self, sw: &Switch, p: &Parsed) {
+    fn take(&mut self, sw: &Switch, p: &Parsed, bytes: &[u8]) {
+        let (dst, src) = parse::addresses(bytes);
         self.l4 = p.l4;
-        self.vid = p.vid;
-        self.src = p.src;
-        self.dst = p.dst;
+        self.src = FdbKey::packed(p.vid, src);
+        self.dst = FdbKey::packed(p.vid, dst);
         self.wire_len = p.wire_len;
         self.tcp = p.tcp;
         if let Class::Keyed(zone) = self.class {
@@ -139,10 +143,19 @@ impl Look {
         match self.class {
             Class::Keyed(_) => sw.conntrack.index.prefetch(self.hash),
             Class::Bridged | Class::Arp => {
-                sw.fdb.prefetch(self.vid, self.src);
-                sw.fdb.prefetch(self.vid, self.dst);
+                sw.fdb.prefetch(self.src);
+                sw.fdb.prefetch(self.dst);
             }
-            Class::Drop(_) | Class::Host | Class::Slow(_) => {}
+            Class::Drop(_) | Class::Host | Class::Slow(_) | Class::Express(_) => {}
+        }
+    }
+
+    /// The side from which a frame came that the index may know.
+    #[inline(always)]
+    const fn keyed(&self) -> Option<Zone> {
+        match self.class {
+            Class::Keyed(zone) | Class::Express(zone) => Some(zone),
+            _ => None,
         }
     }
 
@@ -150,9 +163,9 @@ impl Look {
     /// the second bucket, which was asked for, has to be looked at.
     #[inline(always)]
     pub fn find_candidate(&mut self, ct: &Conntrack) -> bool {
-        let Class::Keyed(_) = self.class else {
+        if self.keyed().is_none() {
             return false;
-        };
+        }
         self.candidate = ct.index.candidate(self.hash);
         self.fetch(ct);
         if self.candidate.is_none() {
@@ -164,7 +177,7 @@ impl Look {
     /// Brings near where the rule is found that a frame may need, before the rule itself is asked
     /// for: of many rules neither is in the cache.
     pub fn expect_rule(&self, rules: &View) {
-        if let (Class::Keyed(Zone::Uplink), None) = (self.class, self.candidate) {
+        if self.keyed() == Some(Zone::Uplink) && self.candidate.is_none() {
             let t = self.key.tuple();
             rules.prefetch_slot((t.proto, t.dport));
         }
@@ -173,7 +186,7 @@ impl Look {
     /// The same in the second bucket, where the first had none. True when there is none either: the
     /// frame may open a connection.
     pub fn find_second_candidate(&mut self, sw: &Switch, rules: &View) -> bool {
-        let (Class::Keyed(zone), None) = (self.class, self.candidate) else {
+        let Some(zone) = self.keyed().filter(|_| self.candidate.is_none()) else {
             return false;
         };
         self.candidate = sw.conntrack.index.second_candidate(self.hash);
@@ -187,14 +200,14 @@ impl Look {
 
     /// Brings near what a frame needs that may open a connection.
     pub fn expect_connection(&self, sw: &Switch, cfg: &Config, rules: &View) {
-        if let (Class::Keyed(_), None) = (self.class, self.candidate) {
+        if self.keyed().is_some() && self.candidate.is_none() {
             connect::expect(sw, cfg, rules, &self.key);
         }
     }
 
     #[inline(always)]
     fn fetch(&self, ct: &Conntrack) {
-        if let Some(r) = self.candidate.and_then(|(id, _)| ct.slab.get(id)) {
+        if let Some(r) = self.candidate.get().and_then(|(id, _)| ct.slab.get(id)) {
             r.prefetch();
         }
     }

@@ -13,6 +13,7 @@
 
 mod act;
 mod bridge;
+mod express;
 mod look;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use act::{At, act};
 use bridge::Heard;
+use express::Lane;
 use look::Look;
 pub use tx::Tx;
 
@@ -51,6 +53,8 @@ pub struct Engine {
 struct Work {
     worker: usize,
     looks: Box<[Look]>,
+    /// Those without a record in the first place where it may be.
+    missed: Vec<u16>,
     /// Frames of the batch that have been looked at.
     looked: usize,
     verdicts: Vec<Verdict>,
@@ -69,6 +73,7 @@ impl Engine {
         let work = Work {
             worker,
             looks: (0..BATCH).map(|_| Look::default()).collect(),
+            missed: Vec::with_capacity(BATCH),
             looked: 0,
             verdicts: Vec::with_capacity(BATCH),
             out: Vec::with_capacity(2 * BATCH),
@@ -182,6 +187,7 @@ impl Work {
 
     /// The batched stages: parse and guard all, hash all and fetch their buckets, fetch their
     /// records. The cache misses of a batch overlap.
+    #[inline(never)]
     fn look_up(
         &mut self,
         sw: &Switch,
@@ -190,36 +196,50 @@ impl Work {
         ingress: PortId,
     ) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let guard = Guard::new(cfg, role);
+        let (guard, lane) = (Guard::new(cfg, role), Lane::new(cfg, role));
         let done = self.looked;
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
         let looks = self.looks.get_mut(done..).unwrap_or_default();
         for (frame, look) in frames.iter_mut().zip(looks) {
-            look.look(sw, cfg, &guard, frame, role);
-            look.prefetch(sw);
+            if !look.express(sw, &lane, frame) {
+                look.look(sw, cfg, &guard, frame, role);
+                look.prefetch(sw);
+            }
             self.looked += 1;
         }
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
-        let mut again = false;
-        for look in looks.iter_mut() {
-            again |= look.find_candidate(&sw.conntrack);
+        self.missed.clear();
+        for (n, look) in (0u16..).zip(looks.iter_mut()) {
+            if look.find_candidate(&sw.conntrack) {
+                self.missed.push(n);
+            }
         }
-        if !again {
-            return;
+        if !self.missed.is_empty() {
+            self.look_further(sw, cfg);
         }
-        let (mut new, rules) = (false, sw.rules.view());
-        looks.iter().for_each(|look| look.expect_rule(&rules));
-        for look in looks.iter_mut() {
-            new |= look.find_second_candidate(sw, &rules);
+    }
+
+    /// The same for frames whose records are in their second place, and for first packets.
+    fn look_further(&mut self, sw: &Switch, cfg: &Config) {
+        let (looks, rules) = (&mut self.looks, sw.rules.view());
+        let each = |n: &u16| usize::from(*n);
+        for n in self.missed.iter().map(each) {
+            looks.get(n).inspect(|look| look.expect_rule(&rules));
         }
-        if new {
+        self.missed.retain(|n| {
             looks
-                .iter()
-                .for_each(|look| look.expect_connection(sw, cfg, &rules));
+                .get_mut(each(n))
+                .is_some_and(|look| look.find_second_candidate(sw, &rules))
+        });
+        for n in self.missed.iter().map(each) {
+            looks
+                .get(n)
+                .inspect(|look| look.expect_connection(sw, cfg, &rules));
         }
     }
 
     /// Acts on the frames that have no verdict yet, in order.
+    #[inline(never)]
     fn act_all(
         &mut self,
         sw: &Switch,
@@ -232,16 +252,6 @@ impl Work {
         let (cfg, ports) = set;
         let done = self.verdicts.len();
         let (out, timers) = (&mut self.out, &mut self.timers);
-        let at = At {
-            ingress,
-            tick: now.tick(),
-            eighth: now.eighth(),
-            learns: ports.uplink() != Some(ingress),
-            macs: [
-                cfg.gateway_mac.to_u64(),
-                cfg.uplink.map_or(0, |up| up.mac.to_u64()),
-            ],
-        };
         let mut ctx = Ctx {
             sw,
             cfg,
@@ -254,13 +264,13 @@ impl Work {
             out,
             timers,
         };
+        let at = At::new(&ctx, ingress);
         let mut heard = Heard::default();
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
-        let looks = self.looks.get(done..).unwrap_or_default();
+        let looks = self.looks.get_mut(done..).unwrap_or_default();
         for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
             let slot = (done + n) as u16;
-            ctx.slot = Some(slot);
-            let v = act(&mut ctx, frame, look, &at, &mut heard);
+            let v = act(&mut ctx, slot, frame, look, &at, &mut heard);
             // The common case without a look at the others.
             if let Verdict::To(port) = v {
                 ctx.out.push(Out::Slot(slot, port));

@@ -201,6 +201,72 @@ fn a_published_port_is_reached_with_the_clients_address_kept() {
     );
 }
 
+/// A connection from WEB to PEER, known in both directions.
+fn established(lab: &mut Lab) -> Tuple {
+    lab.learn_uplink();
+    let t = tuple(Proto::TCP, WEB, 1234, PEER, 80);
+    lab.send(lab.web.clone(), &routed(&t, &tcp(&t, 100, 0, SYN, b"")));
+    let (_, p) = only(&lab.up.1);
+    let back = p.tuple.reversed();
+    let answer = tcp(&back, 900, 101, SYN | ACK, b"");
+    lab.send(lab.up.clone(), &routed(&back, &answer));
+    lab.send(lab.web.clone(), &routed(&t, &tcp(&t, 101, 901, ACK, b"")));
+    lab.web.1.take();
+    lab.up.1.take();
+    t
+}
+
+#[test]
+fn a_known_connection_speaks_only_for_frames_from_its_own_place() {
+    let mut lab = Lab::new();
+    let t = established(&mut lab);
+    let segment = tcp(&t, 101, 901, ACK, b"hello");
+    let from = |src: Mac| ip(mac(GW), src, &t, &segment, 64);
+    for (src, reason) in [
+        (mac(GW), Reason::SrcMacGateway),
+        (Mac::ZERO, Reason::SrcMacZero),
+        (Mac([3, 0, 0, 0, 0, 1]), Reason::SrcMacGroup),
+    ] {
+        for by in [lab.web.clone(), lab.db.clone()] {
+            let before = lab.sw.switch().drops(reason);
+            lab.send(by, &from(src));
+            assert_eq!(lab.sw.switch().drops(reason), before + 1, "{reason:?}");
+        }
+    }
+    assert!(lab.up.1.take().is_empty());
+    // That a container uses another's address is not the guard's: the sender is learned, and the
+    // answers follow it only if ARP says so too.
+    let hits = lab.sw.totals().hits;
+    lab.send(lab.db.clone(), &from(mac(DB)));
+    let (a, _) = only(&lab.up.1);
+    lab.send(lab.web.clone(), &from(mac(WEB)));
+    let (b, _) = only(&lab.up.1);
+    assert_eq!(a.bytes(), b.bytes());
+    assert_eq!(lab.sw.totals().hits, hits + 2);
+}
+
+#[test]
+fn a_connection_that_moves_is_followed_by_its_answers() {
+    let mut lab = Lab::new();
+    let t = established(&mut lab);
+    // The container's interface goes to another port.
+    let moved = routed(&t, &tcp(&t, 101, 901, ACK, b"from db's port"));
+    lab.send(lab.db.clone(), &moved);
+    let (_, p) = only(&lab.up.1);
+    let back = p.tuple.reversed();
+    let answer = tcp(&back, 901, 101 + 14, ACK, b"");
+    lab.send(lab.up.clone(), &routed(&back, &answer));
+    only(&lab.db.1);
+    assert!(lab.web.1.take().is_empty());
+    // And back, by a frame that comes from where the first answers went.
+    lab.send(lab.web.clone(), &routed(&t, &tcp(&t, 115, 901, ACK, b"x")));
+    only(&lab.up.1);
+    let answer = tcp(&back, 901, 116, ACK, b"");
+    lab.send(lab.up.clone(), &routed(&back, &answer));
+    only(&lab.web.1);
+    assert!(lab.db.1.take().is_empty());
+}
+
 #[test]
 fn masquerade_waits_for_arp_and_translates_udp_both_ways() {
     let mut lab = Lab::new();

@@ -4,6 +4,7 @@ use super::ctx::{Ctx, Verdict};
 use crate::base::{Mac, PortId, Reason, Role};
 use crate::flow::Zone;
 use crate::frame::{Frame, Parsed};
+use crate::l2::FdbKey;
 use crate::neigh::{ArpAction, Held, NeighAction, responder};
 use crate::rewrite;
 
@@ -52,7 +53,7 @@ impl Ctx<'_> {
                 Some(port) => Verdict::To(port),
                 None => Verdict::Drop(Reason::NoUplink),
             },
-            Zone::Inside => match self.sw.fdb.lookup(0, mac, self.now.tick()) {
+            Zone::Inside => match self.sw.fdb.lookup(FdbKey::new(0, mac), self.now.tick()) {
                 Some(port) => Verdict::To(port),
                 None => Verdict::FloodBut(PortId::NONE),
             },

@@ -101,7 +101,7 @@ impl<'a> Ctx<'a> {
         let mut f = Forward {
             egress: PortId::NONE,
             dst_mac: crate::base::Mac::ZERO,
-            ip_delta,
+            header_delta: rewrite::header_delta(ip_delta),
             l4_delta,
             mtu: 0,
             until: 0,
@@ -127,7 +127,7 @@ impl<'a> Ctx<'a> {
         let mut f = Forward {
             egress: PortId::NONE,
             dst_mac: crate::base::Mac::ZERO,
-            ip_delta: 0,
+            header_delta: rewrite::header_delta(0),
             l4_delta: 0,
             mtu: 0,
             until: 0,

@@ -3,6 +3,7 @@
 use super::ctx::Ctx;
 use crate::base::{Mac, PortId, Reason};
 use crate::flow::Zone;
+use crate::l2::FdbKey;
 use crate::neigh::{Resolve, responder};
 use std::net::Ipv4Addr;
 
@@ -68,6 +69,10 @@ impl Ctx<'_> {
         }
         let tick = self.now.tick();
         let mac = match self.sw.neigh.resolve(zone, ip, tick) {
+            // Nobody may send with such an address (see `guard`), so nobody has it.
+            Resolve::Known(mac) if mac.is_group() || mac == Mac::ZERO || mac == cfg.gateway_mac => {
+                return Hop::Dead;
+            }
             Resolve::Known(mac) => mac,
             Resolve::Failed => return Hop::Dead,
             Resolve::Pending { first } => {
@@ -80,7 +85,7 @@ impl Ctx<'_> {
         let neigh_ms = self.sw.neigh.expires_ms(zone, ip, tick);
         let hop = match uplink {
             Some(port) => Hop::To(port, mac, self.until(neigh_ms)),
-            None => match self.sw.fdb.lookup_until(0, mac, tick) {
+            None => match self.sw.fdb.lookup_until(FdbKey::new(0, mac), tick) {
                 Some((port, fdb_ms)) => Hop::To(port, mac, self.until(neigh_ms.min(fdb_ms))),
                 // An address that is learned now changes no generation.
                 None => return Hop::Flood(mac),
@@ -102,10 +107,12 @@ impl Ctx<'_> {
             return;
         };
         match zone {
-            Zone::Inside => match to.and_then(|m| self.sw.fdb.lookup(0, m, self.now.tick())) {
-                Some(port) => self.originate(f, port),
-                None => self.originate_flood(f, self.ports.host().unwrap_or(PortId::NONE)),
-            },
+            Zone::Inside => {
+                match to.and_then(|m| self.sw.fdb.lookup(FdbKey::new(0, m), self.now.tick())) {
+                    Some(port) => self.originate(f, port),
+                    None => self.originate_flood(f, self.ports.host().unwrap_or(PortId::NONE)),
+                }
+            }
             Zone::Uplink => {
                 if let Some(port) = self.ports.uplink() {
                     self.originate(f, port);

@@ -11,7 +11,7 @@ use crate::base::{
 };
 use crate::conntrack::Conntrack;
 use crate::flow::{Generation, RecordId, Zone};
-use crate::l2::{Fdb, Groups};
+use crate::l2::{Fdb, FdbKey, Groups};
 use crate::nat::frag::FragTable;
 use crate::nat::ports::Ports;
 use crate::nat::{ChainCounters, Publication, PublishError, Rules};
@@ -204,12 +204,12 @@ impl Switch {
         let id = t.admit(&spec)?;
         match spec.role {
             Role::Host => {
-                self.fdb.insert_static(0, spec.mac, id);
+                self.fdb.insert_static(FdbKey::new(0, spec.mac), id);
             }
             Role::Uplink => {}
             Role::Access => {
                 if let Some(ip) = spec.ip {
-                    self.fdb.learn(0, spec.mac, id, now);
+                    self.fdb.learn(FdbKey::new(0, spec.mac), id, now);
                     // Frames that wait for the address already are released by its answer.
                     if !self.neigh.is_pending(Zone::Inside, ip) {
                         let seeded = self.neigh.seed(Zone::Inside, ip, spec.mac, now);

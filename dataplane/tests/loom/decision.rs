@@ -32,7 +32,7 @@ impl Shared {
         let f = Forward {
             egress: PortId(port),
             dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
-            ip_delta: 0,
+            header_delta: 0,
             l4_delta: 0,
             mtu: 1500,
             until: port,

@@ -78,7 +78,7 @@ fn rewritten(frame: &Frame, p: &Parsed) {
     let f = Forward {
         egress: PortId(1),
         dst_mac: Mac([2, 1, 1, 1, 1, 1]),
-        ip_delta,
+        header_delta: rewrite::header_delta(ip_delta),
         l4_delta,
         mtu: 1500,
         until: 0,

@@ -95,7 +95,10 @@ fn windows(own: &TcpDir, other: &TcpDir, window: u16) -> (u32, u32) {
 /// Both directions must have acknowledged; SYN and FIN are not counted.
 #[inline(always)]
 pub(super) fn fits(own: &TcpDir, other: &TcpDir, t: &Tcp) -> bool {
-    let (own_window, other_window) = windows(own, other, t.window);
+    // Of an established connection a scale is 0 unless both offered one (see `begin_beside`).
+    let shift = |d: &TcpDir| d.scale.load(Relaxed) & 15;
+    let own_window = u32::from(own.max_window.load(Relaxed).max(t.window)) << shift(own);
+    let other_window = u32::from(other.max_window.load(Relaxed)) << shift(other);
     let own_end = own.end.load(Relaxed);
     let other_end = other.end.load(Relaxed);
     let end = t.seq.wrapping_add(t.payload);

@@ -21,8 +21,15 @@ const FRAGMENT: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
 
 #[inline(always)]
-const fn two(h: &[u8; HEADERS], at: usize) -> u16 {
-    u16::from_be_bytes([h[at], h[at + 1]])
+fn field<const N: usize>(h: &[u8; HEADERS], at: usize) -> [u8; N] {
+    h.get(at..)
+        .and_then(|h| h.first_chunk())
+        .map_or([0; N], |f| *f)
+}
+
+#[inline(always)]
+fn two(h: &[u8; HEADERS], at: usize) -> u16 {
+    u16::from_be_bytes(field(h, at))
 }
 
 #[inline(always)]
@@ -43,7 +50,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     let fragment = two(h, IP + 6);
     let total = usize::from(two(h, IP + 2));
     // EtherType, and version with header length, in one look.
-    if u32::from_be_bytes([h[12], h[13], h[IP], h[15]]) >> 8 != 0x0008_0045
+    if u32::from_le_bytes(field(h, IP - 2)) & 0x00ff_ffff != 0x0045_0008
         || fragment & FRAGMENT != 0
         || total < 28
         || total > bytes.len() - IP

@@ -1,0 +1,147 @@
+//! The lane of nearly all routed frames: addressed to the switch's own MAC, ordinary, of a known
+//! connection, and sent from the very place to which that connection's answers go.
+//!
+//! Nothing else is asked about such a frame, since the slow path asked it when it decided: what the
+//! guard says follows from the port's role, the sender's MAC, the addresses and the configuration.
+//! The key names the addresses and the side, the place names port and MAC, and whatever changes the
+//! rest voids the decision. A frame that does not fit here is looked at as any other, unchanged.
+
+use super::act::{self, At};
+use super::bridge::{self, Heard};
+use super::look::{Class, Look};
+use crate::base::{Config, Mac, Role};
+use crate::conntrack::{observe_plain, observe_steady};
+use crate::flow::record::{flags, place};
+use crate::flow::{FlowKey, Zone};
+use crate::frame::parse::{self, Tcp};
+use crate::frame::{Frame, L4};
+use crate::l2::FdbKey;
+use crate::rewrite::{self, TCP_HEADERS, load16, load32};
+use crate::slow::ctx::{Ctx, Verdict};
+use crate::slow::switch::Switch;
+
+/// What the frames of one port have in common that may take the lane.
+pub(super) struct Lane {
+    /// The MAC to which they are addressed, or a number that is none.
+    to: u64,
+    zone: Zone,
+    /// The gateway's address: what is sent to that is answered here, or the host's.
+    gateway: u32,
+}
+
+impl Lane {
+    /// For the frames that come in by a port of `role`.
+    pub fn new(cfg: &Config, role: Role) -> Lane {
+        let (zone, own) = match role {
+            Role::Access => (Zone::Inside, Some(cfg.gateway_mac)),
+            // What the host sends to its own MAC goes to itself.
+            Role::Host => (Zone::Inside, None),
+            Role::Uplink => (Zone::Uplink, cfg.uplink.map(|up| up.mac)),
+        };
+        let to = own.map_or(u64::MAX, Mac::to_u64);
+        let gateway = cfg.gateway.to_bits();
+        Lane { to, zone, gateway }
+    }
+}
+
+impl Look {
+    /// Looks at a frame that may take the lane. False: it may not, or nothing speaks for it.
+    #[inline(always)]
+    pub fn express(&mut self, sw: &Switch, lane: &Lane, frame: &Frame) -> bool {
+        let bytes = frame.bytes();
+        let (dst, src) = parse::addresses(bytes);
+        if dst != lane.to {
+            return false;
+        }
+        let Some(p) = parse::ordinary(bytes, &frame.hdr) else {
+            return false;
+        };
+        let key = FlowKey::new(lane.zone, &p.tuple);
+        if p.ttl <= 1 || key.a as u32 == lane.gateway {
+            return false;
+        }
+        self.class = Class::Express(lane.zone);
+        self.l4 = p.l4;
+        self.wire_len = p.wire_len;
+        self.tcp.payload = p.tcp.payload;
+        self.src = FdbKey::packed(0, src);
+        self.key = key;
+        self.hash = sw.conntrack.index.hash(&key);
+        sw.conntrack.index.prefetch(self.hash);
+        true
+    }
+}
+
+/// Takes a frame along the lane: no lock, no allocation, no read-modify-write. `None` hands it
+/// back, untouched.
+#[inline(always)]
+pub(super) fn pass(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &mut Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Option<Verdict> {
+    let (id, dir) = look.candidate.get()?;
+    let r = c.sw.conntrack.slab.get(id)?;
+    if r.key(dir) != look.key
+        || !r.has(flags::LIVE)
+        || !r.answers_go_to(dir, place(at.ingress, look.src.to_u64()))
+    {
+        return None;
+    }
+    // Before the decision is read, which a sender that moved voids.
+    bridge::learn(c, look, at, heard);
+    if !r
+        .decided(dir, c.sw.generation())?
+        .holds(at.eighth, look.wire_len)
+    {
+        return None;
+    }
+    let partial = frame.hdr.needs_csum;
+    // What the rewrite needs is read behind the tracker, which needs the registers.
+    let f = if look.l4 == L4::Tcp {
+        let b = frame.bytes_mut().first_chunk_mut::<TCP_HEADERS>()?;
+        if !r.seen_within(dir, at.established_ms, at.tick)
+            || !observe_steady(r, dir, &segment(b, look), at.tick)
+        {
+            return eventful(c, frame, look, at);
+        }
+        let (f, other) = (r.forward(dir), r.key(dir.other()));
+        rewrite::apply_tcp(b, partial, &f, &other, at.mac(other.zone()));
+        f
+    } else {
+        if c.sw.conntrack.too_old_for_a_hit(r, at.tick) {
+            return None;
+        }
+        observe_plain(r, dir, at.tick);
+        let (f, other) = (r.forward(dir), r.key(dir.other()));
+        rewrite::apply_keyed(frame, look.l4, &f, &other, at.mac(other.zone()));
+        f
+    };
+    Some(Verdict::To(f.egress))
+}
+
+/// The TCP fields of a frame that was looked at, read again: that is less than to keep them.
+#[inline(always)]
+fn segment(b: &[u8; TCP_HEADERS], look: &Look) -> Tcp {
+    Tcp {
+        seq: load32(b, 38),
+        ack: load32(b, 42),
+        window: load16(b, 48),
+        flags: b[47],
+        header_len: (b[46] >> 4) * 4,
+        payload: look.tcp.payload,
+    }
+}
+
+/// A segment that may change the connection's state. What is known of it is found again, so that
+/// nothing of it has to be kept where nearly all segments pass.
+#[cold]
+#[inline(never)]
+fn eventful(c: &mut Ctx<'_>, frame: &mut Frame, look: &mut Look, at: &At) -> Option<Verdict> {
+    let (id, dir) = look.candidate.get()?;
+    let r = c.sw.conntrack.slab.get(id)?;
+    look.tcp = segment(frame.bytes().first_chunk()?, look);
+    act::hit(c, frame, look, at, id, dir, r)
+}
