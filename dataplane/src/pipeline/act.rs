@@ -11,11 +11,13 @@ use crate::frame::{Frame, Parsed, parse};
 use crate::guard::Guard;
 use crate::rewrite;
 use crate::slow::ctx::{Ctx, Verdict};
+use std::cell::OnceCell;
 
 /// What is the same for all frames of a batch.
 pub(super) struct At {
     pub ingress: PortId,
-    guard: Guard,
+    role: Role,
+    guard: OnceCell<Guard>,
     pub tick: Tick,
     /// See `Instant::eighth`.
     pub eighth: u16,
@@ -32,7 +34,8 @@ impl At {
         let role = c.ports.get(ingress).map_or(Role::Access, |s| s.role);
         At {
             ingress,
-            guard: Guard::new(c.cfg, role),
+            role,
+            guard: OnceCell::new(),
             tick: c.now.tick(),
             eighth: c.now.eighth(),
             learns: c.ports.uplink() != Some(ingress),
@@ -97,7 +100,8 @@ fn act_on_others(
                 Ok(p) => p,
                 Err(v) => return v,
             };
-            if let Err(reason) = at.guard.check(&p, frame.bytes()) {
+            let guard = at.guard.get_or_init(|| Guard::new(c.cfg, at.role));
+            if let Err(reason) = guard.check(&p, frame.bytes()) {
                 return Verdict::Drop(reason);
             }
             look.tcp = p.tcp;

@@ -196,17 +196,19 @@ impl Work {
         ingress: PortId,
     ) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let (guard, lane) = (Guard::new(cfg, role), Lane::new(cfg, role));
+        let (lane, mut guard) = (Lane::new(cfg, role), None);
         let done = self.looked;
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
         let looks = self.looks.get_mut(done..).unwrap_or_default();
-        for (frame, look) in frames.iter_mut().zip(looks) {
+        for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
+            self.looked = done + n;
             if !look.express(sw, &lane, frame) {
-                look.look(sw, cfg, &guard, frame, role);
+                let guard = guard.get_or_insert_with(|| Guard::new(cfg, role));
+                look.look(sw, cfg, guard, frame, role);
                 look.prefetch(sw);
             }
-            self.looked += 1;
         }
+        self.looked = batch.len();
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
         for (n, look) in (0u16..).zip(looks.iter_mut()) {
