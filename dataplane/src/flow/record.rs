@@ -1,7 +1,8 @@
 //! The shared connection record: two cache lines, all atomics, read without a lock on a hit.
 //!
-//! Line 1 is what a hit reads: both keys, and for each direction where the frame goes and how its
-//! checksums change. Line 2 is what a hit writes: when it was last seen, and each direction's own
+//! Line 1 is what a hit reads: for each direction its key, where the frame goes and how its
+//! checksums change. Where the answers go is also where the frames have to come from that the
+//! record speaks for (`pipeline::express`). Line 2 is what a hit writes: when it was last seen, and each direction's own
 //! TCP numbers. Each direction stores only what its own frames said and reads the other's, so two
 //! workers that see the two directions never need a read-modify-write; only TCP state changes are
 //! compare-and-swap. A lost race under-reports until the next frame of that direction.

@@ -6,7 +6,8 @@
 //! whose key stands in the flow index under a decision that still holds. Everything else is the
 //! slow path's, which leaves an answer in an index for the next frame. What a record can't decide
 //! (TTL ≤ 1, options, fragments, larger than the egress MTU, anything but TCP, UDP and ICMP echo)
-//! never reaches the index.
+//! never reaches the index. Nearly all routed frames take a lane of their own, `express`, on which
+//! the connection's record stands in for the guard.
 //!
 //! Frames are acted on in the order in which they came in, so that a flow's frames are never
 //! reordered and a verdict is the same whatever batch it came in.
@@ -29,6 +30,7 @@ use crate::guard::Guard;
 use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
 use crate::slow::next_hop::Hops;
 use crate::slow::ports::PortTable;
+use crate::slow::settings::Settings;
 use crate::slow::switch::Switch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,11 +42,12 @@ use look::Look;
 pub use tx::Tx;
 
 /// Configuration and ports as they stand during one batch.
-type Settings<'a> = (&'a Config, &'a PortTable);
+type Set<'a> = (&'a Config, &'a PortTable);
 
 /// One worker's end of the switch.
 pub struct Engine {
     sw: Arc<Switch>,
+    settings: Settings,
     work: Work,
 }
 
@@ -84,7 +87,11 @@ impl Engine {
             next_tick: now,
             quarantined: Vec::new(),
         };
-        Engine { sw, work }
+        Engine {
+            settings: Settings::of(&sw),
+            sw,
+            work,
+        }
     }
 
     /// The shared switch.
@@ -114,28 +121,28 @@ impl Engine {
 
     /// Takes a batch that came in by `ingress` through all stages, to completion.
     pub fn process(&mut self, batch: &mut Batch, ingress: PortId, now: Instant, tx: &mut dyn Tx) {
-        let Engine { sw, work } = self;
+        let Engine { sw, settings, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            let (ports, cfg) = (sw.ports(), sw.cfg());
-            work.decide(sw, (&cfg, &ports), counters, batch, ingress, now);
-            work.transmit(&ports, counters, batch, tx);
+            let set = settings.load(sw);
+            work.decide(sw, set, counters, batch, ingress, now);
+            work.transmit(set.1, counters, batch, tx);
         }
     }
 
     /// All stages but the last, for whoever times the two apart: what is to be sent is known then,
     /// and the frames are rewritten. [`Engine::transmit`] has to follow with the same batch.
     pub fn decide(&mut self, batch: &mut Batch, ingress: PortId, now: Instant) {
-        let Engine { sw, work } = self;
+        let Engine { sw, settings, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            work.decide(sw, (&sw.cfg(), &sw.ports()), counters, batch, ingress, now);
+            work.decide(sw, settings.load(sw), counters, batch, ingress, now);
         }
     }
 
     /// The last stage: sends what [`Engine::decide`] decided.
     pub fn transmit(&mut self, batch: &Batch, tx: &mut dyn Tx) {
-        let Engine { sw, work } = self;
+        let Engine { sw, settings, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            work.transmit(&sw.ports(), counters, batch, tx);
+            work.transmit(settings.load(sw).1, counters, batch, tx);
         }
     }
 
@@ -155,7 +162,7 @@ impl Work {
     fn decide(
         &mut self,
         sw: &Switch,
-        set: Settings<'_>,
+        set: Set<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,
@@ -185,16 +192,10 @@ impl Work {
         }
     }
 
-    /// The batched stages: parse and guard all, hash all and fetch their buckets, fetch their
-    /// records. The cache misses of a batch overlap.
+    /// The batched stages: parse all and guard those that take no lane, hash all and fetch their
+    /// buckets, fetch their records. The cache misses of a batch overlap.
     #[inline(never)]
-    fn look_up(
-        &mut self,
-        sw: &Switch,
-        (cfg, ports): Settings<'_>,
-        batch: &mut Batch,
-        ingress: PortId,
-    ) {
+    fn look_up(&mut self, sw: &Switch, (cfg, ports): Set<'_>, batch: &mut Batch, ingress: PortId) {
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
         let (lane, mut guard) = (Lane::new(cfg, role), None);
         let done = self.looked;
@@ -245,7 +246,7 @@ impl Work {
     fn act_all(
         &mut self,
         sw: &Switch,
-        set: Settings<'_>,
+        set: Set<'_>,
         counters: &Counters,
         batch: &mut Batch,
         ingress: PortId,

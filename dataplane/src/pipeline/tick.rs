@@ -19,7 +19,7 @@ const SWEEP: usize = 256;
 impl Engine {
     /// Does what is due at `now`. Cheap when nothing is. Worker 0 looks after the shared tables.
     pub fn tick(&mut self, now: Instant, batch: &mut Batch, tx: &mut dyn Tx) {
-        let Engine { sw, work } = self;
+        let Engine { sw, work, .. } = self;
         work.expire(sw, now);
         work.let_waiting_go(sw, now, batch, tx);
         work.look_after_shared(sw, now, batch, tx);
@@ -27,7 +27,7 @@ impl Engine {
 
     /// When [`Engine::tick`] next has something to do.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        let Engine { sw, work } = self;
+        let Engine { sw, work, .. } = self;
         let wheel = work
             .wheel
             .next_deadline()

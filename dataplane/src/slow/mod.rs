@@ -6,7 +6,8 @@
 //! [`next_hop`] deal with neighbours, [`multicast`] with groups inside the bridge; [`lent`] holds
 //! first packets for which there is no port yet, [`external`] takes ports and ends connections,
 //! [`orphans`] is about those whose address is gone. [`switch`] is what all of it shares, with its
-//! table of [`ports`]; [`ctx`] is what one batch sees.
+//! table of [`ports`]; [`settings`] is how a worker reads what is replaced whole, [`ctx`] what one
+//! batch sees.
 
 pub mod arp;
 pub mod budget;
@@ -22,6 +23,7 @@ pub mod next_hop;
 pub mod orphans;
 pub mod ports;
 pub mod route;
+pub mod settings;
 pub mod switch;
 
 pub use crate::base::config::{self, Config, Limits, PortInfo, PortSpec, Timeouts, UplinkConfig};

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all workers share.
 pub struct Switch {
-    cfg: ArcSwap<Config>,
+    pub(super) cfg: ArcSwap<Config>,
     /// Connections.
     pub conntrack: Conntrack,
     /// Published ports.
@@ -50,7 +50,7 @@ pub struct Switch {
     pub icmp_budget: Budget,
     /// One block of counters a worker, and one for work done outside them.
     pub counters: Vec<Counters>,
-    ports: ArcSwap<PortTable>,
+    pub(super) ports: ArcSwap<PortTable>,
     change: Mutex<()>,
     /// What the counters of a port's index showed when the port was added.
     base: Mutex<Vec<PortCounts>>,
