@@ -1,7 +1,6 @@
 //! The cost tiers branch here: a hit, a bridged frame, or the slow path.
 
 use super::bridge::{self, Heard};
-use super::express;
 use super::look::{Class, Look};
 use crate::base::{PortId, Role, Tick};
 use crate::conntrack::tcp::State;
@@ -58,30 +57,9 @@ impl At {
     }
 }
 
-/// Acts on one frame.
-#[inline(always)]
-pub(super) fn act(
-    c: &mut Ctx<'_>,
-    slot: u16,
-    frame: &mut Frame,
-    look: &mut Look,
-    at: &At,
-    heard: &mut Heard,
-) -> Verdict {
-    // Before all others: what nearly every frame is needs no table of branches.
-    if let Class::Express(_) = look.class
-        && let Some(v) = express::pass(c, frame, look, at, heard)
-    {
-        c.counters.hits.add(1);
-        return v;
-    }
-    c.slot = Some(slot);
-    act_on_others(c, frame, look, at, heard)
-}
-
-/// Acts on any other frame.
+/// Acts on a frame that did not take the lane of [`super::express`].
 #[inline(never)]
-fn act_on_others(
+pub(super) fn act(
     c: &mut Ctx<'_>,
     frame: &mut Frame,
     look: &mut Look,

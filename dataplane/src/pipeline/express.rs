@@ -82,6 +82,9 @@ pub(super) fn pass(
     at: &At,
     heard: &mut Heard,
 ) -> Option<Verdict> {
+    if !matches!(look.class, Class::Express(_)) {
+        return None;
+    }
     let (id, dir) = look.candidate.get()?;
     let r = c.sw.conntrack.slab.get(id)?;
     if r.key(dir) != look.key
@@ -119,6 +122,7 @@ pub(super) fn pass(
         rewrite::apply_keyed(frame, look.l4, &f, &other, at.mac(other.zone()));
         f
     };
+    c.counters.hits.add(1);
     Some(Verdict::To(f.egress))
 }
 
@@ -143,5 +147,7 @@ fn eventful(c: &mut Ctx<'_>, frame: &mut Frame, look: &mut Look, at: &At) -> Opt
     let (id, dir) = look.candidate.get()?;
     let r = c.sw.conntrack.slab.get(id)?;
     look.tcp = segment(frame.bytes().first_chunk()?, look);
-    act::hit(c, frame, look, at, id, dir, r)
+    let v = act::hit(c, frame, look, at, id, dir, r)?;
+    c.counters.hits.add(1);
+    Some(v)
 }

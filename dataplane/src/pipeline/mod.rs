@@ -61,6 +61,9 @@ struct Work {
     /// Frames of the batch that have been looked at.
     looked: usize,
     verdicts: Vec<Verdict>,
+    /// Whether `verdicts` says all that is to be sent: every frame took the lane, and nothing is in
+    /// `out`.
+    plain: bool,
     out: Vec<Out>,
     timers: Vec<(Tick, Timer)>,
     wheel: Wheel<Timer>,
@@ -79,6 +82,7 @@ impl Engine {
             missed: Vec::with_capacity(BATCH),
             looked: 0,
             verdicts: Vec::with_capacity(BATCH),
+            plain: false,
             out: Vec::with_capacity(2 * BATCH),
             timers: Vec::new(),
             wheel: Wheel::new(now.tick()),
@@ -152,9 +156,25 @@ impl Engine {
     }
 }
 
+/// What goes out of the slots that have these verdicts, in a batch of which more will be sent than
+/// its verdicts say.
+#[inline(never)]
+fn before(verdicts: &[Verdict], out: &mut Vec<Out>) {
+    for (slot, v) in (0u16..).zip(verdicts) {
+        if let Verdict::To(port) = v {
+            out.push(Out::Slot(slot, *port));
+        }
+    }
+}
+
 impl Work {
     fn transmit(&mut self, ports: &PortTable, counters: &Counters, batch: &Batch, tx: &mut dyn Tx) {
-        self.tx.send(&mut self.out, batch, ports, counters, tx);
+        let verdicts = match self.plain {
+            true => self.verdicts.as_slice(),
+            false => &[],
+        };
+        self.tx
+            .send(verdicts, &mut self.out, batch, ports, counters, tx);
         counters.batches.add(1);
         counters.settle();
     }
@@ -169,6 +189,7 @@ impl Work {
         now: Instant,
     ) {
         self.verdicts.clear();
+        self.plain = true;
         self.looked = 0;
         counters.unsettle();
         self.count_rx(counters, batch, ingress);
@@ -273,12 +294,21 @@ impl Work {
         let looks = self.looks.get_mut(done..).unwrap_or_default();
         for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
             let slot = (done + n) as u16;
-            let v = act(&mut ctx, slot, frame, look, &at, &mut heard);
+            let v = match express::pass(&mut ctx, frame, look, &at, &mut heard) {
+                Some(v) => v,
+                None => {
+                    if std::mem::take(&mut self.plain) {
+                        before(&self.verdicts, ctx.out);
+                    }
+                    ctx.slot = Some(slot);
+                    act(&mut ctx, frame, look, &at, &mut heard)
+                }
+            };
             // The common case without a look at the others.
-            if let Verdict::To(port) = v {
-                ctx.out.push(Out::Slot(slot, port));
-            } else {
-                ctx.settle(ingress, v);
+            match v {
+                Verdict::To(_) if self.plain => {}
+                Verdict::To(port) => ctx.out.push(Out::Slot(slot, port)),
+                _ => ctx.settle(ingress, v),
             }
             self.verdicts.push(v);
         }

@@ -118,7 +118,8 @@ impl Work {
         for (deadline, timer) in self.timers.drain(..) {
             self.wheel.insert(deadline, timer);
         }
-        self.tx.send(&mut self.out, batch, &ports, counters, tx);
+        self.tx
+            .send(&[], &mut self.out, batch, &ports, counters, tx);
         counters.settle();
     }
 

@@ -6,7 +6,7 @@ use crate::base::{PortId, Reason};
 use crate::frame::{Batch, Frame};
 use crate::port::PortQueue;
 use crate::port::egress::{Egress, Written};
-use crate::slow::ctx::Out;
+use crate::slow::ctx::{Out, Verdict};
 use crate::slow::ports::PortTable;
 
 /// Gives the queue by which this worker writes to a port.
@@ -43,19 +43,26 @@ impl Default for Stage {
 }
 
 impl Stage {
-    /// Sends all of `out` and empties it.
+    /// Sends the frames that `verdicts` sends by one port, slot by slot, and then all of `out`, which
+    /// it empties.
     pub fn send(
         &mut self,
+        verdicts: &[Verdict],
         out: &mut Vec<Out>,
         batch: &Batch,
         table: &PortTable,
         counters: &Counters,
         tx: &mut dyn Tx,
     ) {
-        if out.is_empty() {
+        if out.is_empty() && verdicts.is_empty() {
             return;
         }
         self.used = 0;
+        for (slot, v) in (0u16..).zip(verdicts) {
+            if let Verdict::To(port) = v {
+                self.push(*port, Item::Slot(slot));
+            }
+        }
         for (n, o) in (0u16..).zip(out.iter()) {
             match o {
                 Out::Slot(slot, port) => self.push(*port, Item::Slot(*slot)),
