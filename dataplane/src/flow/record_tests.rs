@@ -4,6 +4,18 @@ use crate::base::{Mac, PortId, RuleId, Tick};
 use crate::flow::Generation;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// To the host behind a port.
+fn to(port: u16) -> Forward {
+    Forward {
+        egress: PortId(port),
+        dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
+        header_delta: 0,
+        l4_delta: 0,
+        mtu: 1500,
+        until: 0,
+    }
+}
+
 #[test]
 fn forward_round_trip() {
     let r: Record = Zeroable::zeroed();
@@ -26,14 +38,7 @@ fn answers_go_somewhere_only_once_it_was_decided() {
     r.reset();
     // A blank word would be port 0 and the MAC of nobody.
     assert!(!r.answers_go_to(Dir::Orig, place(PortId(0), 0)));
-    let f = Forward {
-        egress: PortId(7),
-        dst_mac: Mac([2, 3, 4, 5, 6, 255]),
-        header_delta: 0,
-        l4_delta: 0,
-        mtu: 1500,
-        until: 0,
-    };
+    let f = to(7);
     r.set_forward(Dir::Reply, &f);
     let there = |port, mac: Mac| r.answers_go_to(Dir::Orig, place(port, mac.to_u64()));
     assert!(there(PortId(7), f.dst_mac));
@@ -44,31 +49,23 @@ fn answers_go_somewhere_only_once_it_was_decided() {
 #[test]
 fn a_decision_is_kept_only_under_the_current_generation() {
     let (r, g): (Record, Generation) = (Zeroable::zeroed(), Generation::default());
-    let f = |port| Forward {
-        egress: PortId(port),
-        dst_mac: Mac([2, 0, 0, 0, 0, port as u8]),
-        header_delta: 0,
-        l4_delta: 0,
-        mtu: 1500,
-        until: 0,
-    };
     assert_eq!(r.decided(Dir::Orig, g.get()), None);
-    r.decide(Dir::Orig, &f(1), g.get(), &g);
-    assert_eq!(r.decided(Dir::Orig, g.get()), Some(f(1)));
+    r.decide(Dir::Orig, &to(1), g.get(), &g);
+    assert_eq!(r.decided(Dir::Orig, g.get()), Some(to(1)));
     assert_eq!(r.decided(Dir::Reply, g.get()), None);
     let late = g.get();
     g.bump();
     assert_eq!(r.decided(Dir::Orig, g.get()), None);
-    r.decide(Dir::Orig, &f(2), g.get(), &g);
-    r.decide(Dir::Orig, &f(1), late, &g);
+    r.decide(Dir::Orig, &to(2), g.get(), &g);
+    r.decide(Dir::Orig, &to(1), late, &g);
     assert_eq!(
         r.decided(Dir::Orig, g.get()),
-        Some(f(2)),
+        Some(to(2)),
         "the late one is void"
     );
     r.generation(Dir::Orig).store(Generation::LOCKED, Relaxed);
-    r.decide(Dir::Orig, &f(3), g.get(), &g);
-    assert_eq!(r.forward(Dir::Orig), f(2), "another worker is at it");
+    r.decide(Dir::Orig, &to(3), g.get(), &g);
+    assert_eq!(r.forward(Dir::Orig), to(2), "another worker is at it");
 }
 
 #[test]
