@@ -220,6 +220,18 @@ pub const KNOWN: &[Difference] = &[
         },
     },
     Difference {
+        name: "fragments-of-contrary-marks",
+        why: "Fragments of one datagram of which some say that their sender can hear of congestion \
+              and some that it can't are dropped by who puts them together (RFC 3168 section \
+              5.3). That is Linux here, and the receiver behind the switch.",
+        after: After::Ends,
+        is: |c| {
+            let marked = |w: &Wire| w.bytes.get(15).is_some_and(|tos| tos & 3 != 0);
+            let again = in_fragments(c) && matches!(c.step, Step::Again(_));
+            again && c.wires.iter().any(marked) && c.kernel.is_empty() && c.switch.len() == 1
+        },
+    },
+    Difference {
         name: "land",
         why: "No host sends itself a packet by a wire: the switch drops what has one address as \
               source and destination. Linux drops it only when the address is its own.",
