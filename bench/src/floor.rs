@@ -5,7 +5,7 @@
 //! malformed, no guard, no TCP state, no time, no counters, no ports. What the pipeline costs
 //! beside this is what its promises cost.
 
-use dataplane::base::bytes::put;
+use dataplane::base::bytes::{be16, be32, put};
 use dataplane::base::mem::prefetch;
 use dataplane::base::{Mac, Tick};
 use dataplane::flow::{Dir, FlowKey, Zone};
@@ -33,14 +33,6 @@ impl Default for Routed {
 /// Ethernet, IPv4 and TCP headers.
 const HEADERS: usize = 54;
 
-fn four(b: &[u8; HEADERS], at: usize) -> u32 {
-    b[at..].first_chunk().map_or(0, |v| u32::from_be_bytes(*v))
-}
-
-fn two(b: &[u8; HEADERS], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
-}
-
 impl Routed {
     /// One batch of frames that come in by `zone` and are of direction `dir` in their connection.
     pub fn pass(&mut self, sw: &Switch, zone: Zone, dir: Dir, batch: &mut Batch) {
@@ -51,8 +43,8 @@ impl Routed {
                 continue;
             };
             let key = FlowKey {
-                a: u64::from(four(b, 26)) << 32 | u64::from(four(b, 30)),
-                b: u64::from(four(b, 34)) << 32 | u64::from(b[23]) << 24 | (zone as u64) << 16 | 1,
+                a: u64::from(be32(b, 26)) << 32 | u64::from(be32(b, 30)),
+                b: u64::from(be32(b, 34)) << 32 | u64::from(b[23]) << 24 | (zone as u64) << 16 | 1,
             };
             *hash = ct.index.hash(&key);
             ct.index.prefetch(*hash);
@@ -74,13 +66,13 @@ impl Routed {
             put(b, 0, to.dst_mac.0);
             put(b, 6, Mac::ZERO.0);
             b[22] = b[22].wrapping_sub(1);
-            let ip = apply(two(b, 24), to.header_delta);
+            let ip = apply(be16(b, 24), to.header_delta);
             put(b, 24, ip.to_be_bytes());
             // The answer's tuple, turned round.
             put(b, 26, new.a.rotate_left(32).to_be_bytes());
             let ports = ((new.b >> 32) as u32).rotate_left(16);
             put(b, 34, ports.to_be_bytes());
-            let l4 = apply(two(b, 50), to.l4_delta);
+            let l4 = apply(be16(b, 50), to.l4_delta);
             put(b, 50, l4.to_be_bytes());
         }
     }

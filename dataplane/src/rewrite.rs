@@ -5,7 +5,7 @@
 //! alters and a port change does not.
 #![deny(clippy::indexing_slicing)]
 
-use crate::base::bytes::{be16, put};
+use crate::base::bytes::{be16, byte, put};
 use crate::base::{Mac, Tuple};
 use crate::flow::{FlowKey, Forward};
 use crate::frame::checksum::{apply, apply_partial, apply_udp, combine, delta_u16, delta_u32};
@@ -52,10 +52,30 @@ pub const fn header_delta(addresses: u16) -> u16 {
     combine(addresses, TTL_DELTA)
 }
 
-/// The delta of a partial L4 checksum, which knows of addresses only.
-#[inline]
-const fn partial_delta(f: &Forward) -> u16 {
-    combine(f.header_delta, TTL_BACK)
+/// A partial L4 checksum, which knows of addresses only.
+#[inline(always)]
+const fn partial_sum(old: u16, f: &Forward) -> u16 {
+    apply_partial(old, combine(f.header_delta, TTL_BACK))
+}
+
+/// TCP's checksum field after the change.
+#[inline(always)]
+const fn tcp_sum(old: u16, partial: bool, f: &Forward) -> u16 {
+    if partial {
+        partial_sum(old, f)
+    } else {
+        apply(old, f.l4_delta)
+    }
+}
+
+/// UDP's.
+#[inline(always)]
+const fn udp_sum(old: u16, partial: bool, f: &Forward) -> u16 {
+    if partial {
+        partial_sum(old, f)
+    } else {
+        apply_udp(old, f.l4_delta)
+    }
 }
 
 /// Rewrites a routed frame: MACs, addresses, ports or identifier, TTL, checksums. A fragment
@@ -89,11 +109,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             let [p0, p1, p2, p3, .., c0, c1] = tcp;
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
-            let sum = if partial {
-                apply_partial(old, partial_delta(f))
-            } else {
-                apply(old, f.l4_delta)
-            };
+            let sum = tcp_sum(old, partial, f);
             [*c0, *c1] = sum.to_be_bytes();
         }
         L4::Udp => {
@@ -102,11 +118,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             };
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
-            let sum = if partial {
-                apply_partial(old, partial_delta(f))
-            } else {
-                apply_udp(old, f.l4_delta)
-            };
+            let sum = udp_sum(old, partial, f);
             [*c0, *c1] = sum.to_be_bytes();
         }
         L4::EchoRequest | L4::EchoReply => {
@@ -157,12 +169,8 @@ pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_
     match l4 {
         L4::Udp => {
             put(b, L4_AT, ports.to_be_bytes());
-            let old = load16(b, 40);
-            let sum = if partial {
-                apply_partial(old, partial_delta(f))
-            } else {
-                apply_udp(old, f.l4_delta)
-            };
+            let old = be16(b, 40);
+            let sum = udp_sum(old, partial, f);
             put(b, 40, sum.to_be_bytes());
         }
         _ => {
@@ -172,7 +180,7 @@ pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_
             } else {
                 ports as u16
             };
-            let sum = apply(load16(b, 36), delta_u16(load16(b, 38), id));
+            let sum = apply(be16(b, 36), delta_u16(be16(b, 38), id));
             put(b, 36, sum.to_be_bytes());
             put(b, 38, id.to_be_bytes());
         }
@@ -190,12 +198,8 @@ pub fn apply_tcp(
 ) {
     apply_below_l4(b, f, other, src_mac);
     put(b, L4_AT, ports_from(other).to_be_bytes());
-    let old = load16(b, 50);
-    let sum = if partial {
-        apply_partial(old, partial_delta(f))
-    } else {
-        apply(old, f.l4_delta)
-    };
+    let old = be16(b, 50);
+    let sum = tcp_sum(old, partial, f);
     put(b, 50, sum.to_be_bytes());
 }
 
@@ -206,9 +210,9 @@ fn apply_below_l4<const N: usize>(b: &mut [u8; N], f: &Forward, other: &FlowKey,
     put(b, 0, (d << 16 | s >> 32).to_be_bytes());
     put(b, 8, (s as u32).to_be_bytes());
     // Above 1, or it would not be here.
-    let ttl = (load16(b, 22) >> 8) as u8;
-    put(b, 22, [ttl.wrapping_sub(1)]);
-    let sum = apply(load16(b, 24), f.header_delta);
+    let ttl = byte(b, 22).wrapping_sub(1);
+    put(b, 22, [ttl]);
+    let sum = apply(be16(b, 24), f.header_delta);
     put(b, 24, sum.to_be_bytes());
     // The answer's addresses, turned round.
     put(b, 26, other.a.rotate_left(32).to_be_bytes());
@@ -218,20 +222,6 @@ fn apply_below_l4<const N: usize>(b: &mut [u8; N], f: &Forward, other: &FlowKey,
 #[inline(always)]
 const fn ports_from(other: &FlowKey) -> u32 {
     ((other.b >> 32) as u32).rotate_left(16)
-}
-
-/// Two bytes of the headers at a constant offset.
-#[inline(always)]
-#[allow(clippy::indexing_slicing, reason = "constants below the length")]
-pub const fn load16<const N: usize>(b: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([b[at], b[at + 1]])
-}
-
-/// Four bytes of the headers at a constant offset.
-#[inline(always)]
-#[allow(clippy::indexing_slicing, reason = "constants below the length")]
-pub const fn load32<const N: usize>(b: &[u8; N], at: usize) -> u32 {
-    u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]])
 }
 
 /// The `N` bytes of a header that the parser saw; `None` when they are not there.

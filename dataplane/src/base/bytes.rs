@@ -21,6 +21,9 @@ pub fn be16(b: &[u8], at: usize) -> u16 {
 /// Four bytes; those beyond the end are 0, two by two.
 #[inline]
 pub fn be32(b: &[u8], at: usize) -> u32 {
+    if let Some(whole) = get(b, at) {
+        return u32::from_be_bytes(whole);
+    }
     (u32::from(be16(b, at)) << 16) | u32::from(be16(b, at.saturating_add(2)))
 }
 

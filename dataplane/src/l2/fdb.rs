@@ -9,6 +9,7 @@
 //! more often than every 24 days, the span of a [`Tick`].)
 
 use super::index::{At, Hit, Index};
+use super::key::FdbKey;
 use super::order::Order;
 use crate::base::hash::Keyed;
 use crate::base::sync::{Mutex, MutexGuard};
@@ -94,42 +95,6 @@ pub struct Fdb {
 /// A known address is written to at most this often.
 const REFRESH_MS: u32 = 1000;
 
-/// What the FDB knows an address by: VLAN identifier (upper 16 bits) and MAC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FdbKey(u64);
-
-impl FdbKey {
-    /// The key of an address in a VLAN, 0 for untagged.
-    #[inline(always)]
-    pub const fn new(vid: Vid, mac: Mac) -> FdbKey {
-        FdbKey::packed(vid, mac.to_u64())
-    }
-
-    /// The same with the address as [`Mac::to_u64`] gives it.
-    #[inline(always)]
-    pub const fn packed(vid: Vid, mac: u64) -> FdbKey {
-        FdbKey(((vid & 0xfff) as u64) << 48 | mac)
-    }
-
-    /// The address.
-    #[inline]
-    pub const fn mac(self) -> Mac {
-        Mac::from_u64(self.0)
-    }
-
-    /// The number in it. In the untagged network that is what [`Mac::to_u64`] gives.
-    #[inline(always)]
-    pub const fn to_u64(self) -> u64 {
-        self.0
-    }
-
-    /// Whether it is a group address.
-    #[inline(always)]
-    pub const fn is_group(self) -> bool {
-        self.0 >> 40 & 1 == 1
-    }
-}
-
 impl Fdb {
     /// An empty table of at most `capacity` entries (at least 1) that expire after `age_ms`
     /// milliseconds of silence (at most 24 days). Expiry may come early by the refresh interval:
@@ -159,20 +124,20 @@ impl Fdb {
     /// Asks for the cache lines that [`Fdb::lookup`] will read.
     #[inline]
     pub fn prefetch(&self, key: FdbKey) {
-        self.index.prefetch(key.0);
+        self.index.prefetch(key.to_u64());
     }
 
     /// The port behind which an address is, if that is known and not expired.
     #[inline]
     pub fn lookup(&self, key: FdbKey, now: Tick) -> Option<PortId> {
-        let hit = self.index.find(key.0)?;
+        let hit = self.index.find(key.to_u64())?;
         (!self.expired(&hit, now)).then_some(hit.port)
     }
 
     /// As [`Fdb::lookup`], with the milliseconds for which the answer will stand if nothing is
     /// heard of the address (`u32::MAX` for a static entry).
     pub fn lookup_until(&self, key: FdbKey, now: Tick) -> Option<(PortId, u32)> {
-        let hit = self.index.find(key.0)?;
+        let hit = self.index.find(key.to_u64())?;
         if hit.is_static {
             return Some((hit.port, u32::MAX));
         }
@@ -184,7 +149,7 @@ impl Fdb {
     /// a second, a plain store; the rest takes the lock.
     #[inline]
     pub fn learn(&self, key: FdbKey, port: PortId, now: Tick) -> Learn {
-        if let Some(hit) = self.index.find(key.0) {
+        if let Some(hit) = self.index.find(key.to_u64()) {
             if hit.port == port && !self.expired(&hit, now) {
                 if !hit.is_static && now.since(hit.seen) >= self.refresh_ms {
                     self.index.touch(hit.at, now);
@@ -198,7 +163,7 @@ impl Fdb {
         if key.is_group() || key.mac() == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
             return Learn::Refused;
         }
-        self.learn_slow(key.0, port, now)
+        self.learn_slow(key.to_u64(), port, now)
     }
 
     #[cold]
@@ -238,7 +203,7 @@ impl Fdb {
         if key.is_group() || key.mac() == Mac::ZERO || port.index() >= PortId::MAX_PORTS {
             return false;
         }
-        let FdbKey(key) = key;
+        let key = key.to_u64();
         let mut order = self.lock();
         let now = order.clock.now().unwrap_or(Tick(0));
         match self.index.find(key) {

@@ -4,12 +4,14 @@ mod evict;
 pub mod fdb;
 pub mod groups;
 mod index;
+mod key;
 mod order;
 #[cfg(test)]
 mod tests;
 
-pub use fdb::{Fdb, FdbCounts, FdbKey, FdbReport, Learn};
+pub use fdb::{Fdb, FdbCounts, FdbReport, Learn};
 pub use groups::Groups;
+pub use key::FdbKey;
 
 use crate::base::{PortId, Reason, Tick};
 

@@ -9,6 +9,7 @@
 use super::act::{self, At};
 use super::bridge::{self, Heard};
 use super::look::{Class, Look};
+use crate::base::bytes::{be16, be32};
 use crate::base::{Config, Mac, Role};
 use crate::conntrack::{observe_plain, observe_steady};
 use crate::flow::record::{flags, place};
@@ -16,7 +17,7 @@ use crate::flow::{FlowKey, Zone};
 use crate::frame::parse::{self, Tcp};
 use crate::frame::{Frame, L4};
 use crate::l2::FdbKey;
-use crate::rewrite::{self, TCP_HEADERS, load16, load32};
+use crate::rewrite::{self, TCP_HEADERS};
 use crate::slow::ctx::{Ctx, Verdict};
 use crate::slow::switch::Switch;
 
@@ -45,7 +46,8 @@ impl Lane {
 }
 
 impl Look {
-    /// Looks at a frame that may take the lane. False: it may not, or nothing speaks for it.
+    /// Looks at a frame that may take the lane, if a record speaks for it. False: it may not, and was
+    /// not looked at.
     #[inline(always)]
     pub fn express(&mut self, sw: &Switch, lane: &Lane, frame: &Frame) -> bool {
         let bytes = frame.bytes();
@@ -130,9 +132,9 @@ pub(super) fn pass(
 #[inline(always)]
 fn segment(b: &[u8; TCP_HEADERS], look: &Look) -> Tcp {
     Tcp {
-        seq: load32(b, 38),
-        ack: load32(b, 42),
-        window: load16(b, 48),
+        seq: be32(b, 38),
+        ack: be32(b, 42),
+        window: be16(b, 48),
         flags: b[47],
         header_len: (b[46] >> 4) * 4,
         payload: look.tcp.payload,

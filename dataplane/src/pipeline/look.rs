@@ -42,7 +42,8 @@ pub(super) struct Look {
     pub wire_len: u32,
     /// Of a [`Class::Express`] frame only the payload's length.
     pub tcp: Tcp,
-    /// Of a [`Class::Keyed`] or [`Class::Express`] frame: its key, the key's hash, and a record that may be its own.
+    /// Of a [`Class::Keyed`] or [`Class::Express`] frame: its key, the key's hash, and a record that
+    /// may be its own.
     pub key: FlowKey,
     pub hash: u64,
     pub candidate: Candidate,

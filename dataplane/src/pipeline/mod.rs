@@ -57,7 +57,7 @@ struct Work {
     worker: usize,
     looks: Box<[Look]>,
     /// Those without a record in the first place where it may be.
-    missed: Vec<u16>,
+    missed: Vec<usize>,
     /// Frames of the batch that have been looked at.
     looked: usize,
     verdicts: Vec<Verdict>,
@@ -156,10 +156,9 @@ impl Engine {
     }
 }
 
-/// What goes out of the slots that have these verdicts, in a batch of which more will be sent than
-/// its verdicts say.
+/// Puts what these verdicts send into the list, before what is sent besides.
 #[inline(never)]
-fn before(verdicts: &[Verdict], out: &mut Vec<Out>) {
+fn list_slots(verdicts: &[Verdict], out: &mut Vec<Out>) {
     for (slot, v) in (0u16..).zip(verdicts) {
         if let Verdict::To(port) = v {
             out.push(Out::Slot(slot, *port));
@@ -233,7 +232,7 @@ impl Work {
         self.looked = batch.len();
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
-        for (n, look) in (0u16..).zip(looks.iter_mut()) {
+        for (n, look) in looks.iter_mut().enumerate() {
             if look.find_candidate(&sw.conntrack) {
                 self.missed.push(n);
             }
@@ -246,18 +245,17 @@ impl Work {
     /// The same for frames whose records are in their second place, and for first packets.
     fn look_further(&mut self, sw: &Switch, cfg: &Config) {
         let (looks, rules) = (&mut self.looks, sw.rules.view());
-        let each = |n: &u16| usize::from(*n);
-        for n in self.missed.iter().map(each) {
-            looks.get(n).inspect(|look| look.expect_rule(&rules));
+        for n in &self.missed {
+            looks.get(*n).inspect(|look| look.expect_rule(&rules));
         }
         self.missed.retain(|n| {
             looks
-                .get_mut(each(n))
+                .get_mut(*n)
                 .is_some_and(|look| look.find_second_candidate(sw, &rules))
         });
-        for n in self.missed.iter().map(each) {
+        for n in &self.missed {
             looks
-                .get(n)
+                .get(*n)
                 .inspect(|look| look.expect_connection(sw, cfg, &rules));
         }
     }
@@ -298,7 +296,7 @@ impl Work {
                 Some(v) => v,
                 None => {
                     if std::mem::take(&mut self.plain) {
-                        before(&self.verdicts, ctx.out);
+                        list_slots(&self.verdicts, ctx.out);
                     }
                     ctx.slot = Some(slot);
                     act(&mut ctx, frame, look, &at, &mut heard)

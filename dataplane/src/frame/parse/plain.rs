@@ -6,6 +6,7 @@
 
 use super::tcp_flags::{ACK, RST, SYN};
 use super::{L3, L4, Parsed, Tcp, bits, ethertype, ipv4};
+use crate::base::bytes::{be16, get};
 use crate::base::{Mac, Proto, Tuple};
 use crate::frame::batch::MAX_FRAME;
 use crate::frame::{Gso, VnetHdr, checksum};
@@ -19,18 +20,6 @@ const HEADERS: usize = L4_AT + 8;
 /// More-fragments and the fragment offset.
 const FRAGMENT: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
-
-#[inline(always)]
-fn field<const N: usize>(h: &[u8; HEADERS], at: usize) -> [u8; N] {
-    h.get(at..)
-        .and_then(|h| h.first_chunk())
-        .map_or([0; N], |f| *f)
-}
-
-#[inline(always)]
-fn two(h: &[u8; HEADERS], at: usize) -> u16 {
-    u16::from_be_bytes(field(h, at))
-}
 
 #[inline(always)]
 const fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
@@ -47,10 +36,10 @@ const fn mac(h: &[u8; HEADERS], at: usize) -> Mac {
 #[inline(always)]
 pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     let h = bytes.first_chunk::<HEADERS>()?;
-    let fragment = two(h, IP + 6);
-    let total = usize::from(two(h, IP + 2));
+    let fragment = be16(h, IP + 6);
+    let total = usize::from(be16(h, IP + 2));
     // EtherType, and version with header length, in one look.
-    if u32::from_le_bytes(field(h, IP - 2)) & 0x00ff_ffff != 0x0045_0008
+    if u32::from_le_bytes(get(h, IP - 2)?) & 0x00ff_ffff != 0x0045_0008
         || fragment & FRAGMENT != 0
         || total < 28
         || total > bytes.len() - IP
@@ -81,7 +70,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
             (l4, gso, checksum, headers) = (L4::Tcp, Gso::TcpV4, 16, 20 + header_len);
         }
         Proto::UDP => {
-            let len = usize::from(two(h, L4_AT + 4));
+            let len = usize::from(be16(h, L4_AT + 4));
             if len < 8 || (len > total - 20 && hdr.gso != Gso::UdpL4) {
                 return None;
             }
@@ -128,7 +117,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
             proto: Proto(h[IP + 9]),
         },
         tcp,
-        ip_id: two(h, IP + 4),
+        ip_id: be16(h, IP + 4),
         frag_off: 0,
         wire_len: wire_len as u32,
         l4_error: None,
