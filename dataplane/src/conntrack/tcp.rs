@@ -156,7 +156,7 @@ fn syn(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
         State::SynRecv if !has(other, bits::ACKED) => Verdict::Drop(Reason::TcpInvalidState),
         _ if ended && (!known || at_most(window::end(own), t.seq)) => Verdict::Reopen,
         _ => {
-            window::remember_syn(own, t, syn_options(header));
+            window::remember_syn(r, own, t, syn_options(header));
             Verdict::Pass
         }
     }
@@ -197,9 +197,9 @@ fn syn_ack(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdic
             }
             Verdict::Pass
         }
-        _ if has(other, bits::SYN_AGAIN) && t.ack == window::syn_of(other) => {
+        _ if window::acks_syn_again(r, other, t.ack) => {
             // The receiver knows nothing of the old connection: this is a new one.
-            window::begin_again(other);
+            window::begin_again(r, other);
             window::begin_beside(own, other, t, syn_options(header));
             change(r, state, |_| Some(State::SynRecv))
         }
@@ -253,7 +253,7 @@ fn rst(r: &Record, state: State, dir: Dir, t: &Tcp) -> Verdict {
     let acks = t.flags & tcp_flags::ACK != 0;
     let place = window::place_of_rst(own, other, t);
     let close = || change(r, state, |_| Some(State::Close));
-    let refuses_new_syn = acks && has(other, bits::SYN_AGAIN) && t.ack == window::syn_of(other);
+    let refuses_new_syn = acks && window::acks_syn_again(r, other, t.ack);
     match state {
         // Behind its SYN its sender gives up, and the other side may then open with this tuple. Any
         // other may answer an ACK about an older connection (RFC 9293 section 3.5.1).

@@ -151,7 +151,9 @@ pub struct Record {
     pub rule: AtomicU32,
     /// External port (host order) that masquerade or hairpin took for it, if [`flags::MAPPED`].
     pub mapped_port: AtomicU16,
-    spare: AtomicU16,
+    /// Bytes of data in the SYN that passed on the open connection last, of either direction (TCP
+    /// Fast Open).
+    pub syn_data: AtomicU16,
 }
 
 /// Bits of [`Record::flags`].
@@ -334,6 +336,7 @@ impl Record {
         self.flags.store(0, Relaxed);
         self.rule.store(0, Relaxed);
         self.mapped_port.store(0, Relaxed);
+        self.syn_data.store(0, Relaxed);
     }
 
     /// The generation under which a direction's [`Forward`] was decided.

@@ -9,6 +9,28 @@ pub const HEADROOM: usize = 64;
 /// Longest frame: 64 KiB of IP packet, an Ethernet header and two VLAN tags.
 pub const MAX_FRAME: usize = 65_536 + 14 + 8;
 
+/// Where the payload of a TCP superframe begins, with and without timestamps, and the bytes that the
+/// kernel copies with its headers (`port::sys::tap::BESIDE`).
+const PAYLOADS: [usize; 2] = [66 + 64, 54 + 64];
+const LINE: usize = 64;
+const PAGE: usize = 4096;
+/// Bytes of a buffer that no frame needs.
+const BESIDES: usize = HEADROOM + 2 * LINE;
+
+/// The first place from [`HEADROOM`] on, in a buffer at this address, where a frame is copied fast:
+/// its payload begins a cache line, and not just before a page ends, since the kernel copies to and
+/// from the beginnings of pages and `rep movsb` is slow where the target lies 1 to 63 bytes behind
+/// the source modulo 4,096.
+const fn room_at(addr: usize) -> usize {
+    let [usual, bare] = PAYLOADS;
+    let line = (addr + HEADROOM + usual).next_multiple_of(LINE);
+    let at = line - usual - addr;
+    match (addr + at + bare) % PAGE > PAGE - LINE {
+        true => at + LINE,
+        false => at,
+    }
+}
+
 /// What stands for a frame that does not lie in its buffer, which none does. Out of line, so that
 /// asking costs two comparisons and no more.
 #[cold]
@@ -20,6 +42,8 @@ fn never<'a>() -> &'a mut [u8] {
 /// One frame that owns its bytes.
 pub struct Frame {
     buf: Box<[u8]>,
+    /// Where it begins when it has just been received.
+    room: usize,
     /// The frame is `buf[start..end]`.
     start: usize,
     end: usize,
@@ -36,10 +60,13 @@ impl Default for Frame {
 impl Frame {
     /// An empty frame that can take `capacity` bytes. Memory is zeroed lazily by the system.
     pub fn with_capacity(capacity: usize) -> Frame {
+        let buf = vec![0; BESIDES + capacity].into_boxed_slice();
+        let room = room_at(buf.as_ptr().addr());
         Frame {
-            buf: vec![0; HEADROOM + capacity].into_boxed_slice(),
-            start: HEADROOM,
-            end: HEADROOM,
+            buf,
+            room,
+            start: room,
+            end: room,
             hdr: VnetHdr::PLAIN,
         }
     }
@@ -60,15 +87,22 @@ impl Frame {
 
     /// Replaces the content. Returns false, leaving the frame empty, when `bytes` doesn't fit.
     pub fn fill(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
-        self.start = HEADROOM;
-        self.end = HEADROOM;
+        self.start = self.room;
+        self.end = self.room;
         self.hdr = hdr;
-        let Some(room) = self.buf.get_mut(HEADROOM..HEADROOM + bytes.len()) else {
+        let end = self.room + bytes.len();
+        let fits = bytes.len() <= self.capacity();
+        let Some(room) = self.buf.get_mut(self.room..end).filter(|_| fits) else {
             return false;
         };
         room.copy_from_slice(bytes);
-        self.end = HEADROOM + bytes.len();
+        self.end = end;
         true
+    }
+
+    /// Bytes that the longest frame may have.
+    const fn capacity(&self) -> usize {
+        self.buf.len() - BESIDES
     }
 
     /// The frame, from the first byte of the Ethernet header.
@@ -109,14 +143,15 @@ impl Frame {
     /// The room for a device to read into: `prefix` bytes of headroom (below [`HEADROOM`]) and
     /// the frame behind them. Follow with [`Frame::set_received`].
     pub fn rx_room(&mut self, prefix: usize) -> &mut [u8] {
-        let from = HEADROOM - prefix.min(HEADROOM);
-        self.buf.get_mut(from..).unwrap_or(&mut [])
+        let from = self.room - prefix.min(HEADROOM);
+        let to = self.room + self.capacity();
+        self.buf.get_mut(from..to).unwrap_or(&mut [])
     }
 
     /// Says that a frame of `len` bytes stands behind the headroom.
     pub fn set_received(&mut self, len: usize, hdr: VnetHdr) {
-        self.start = HEADROOM;
-        self.end = HEADROOM + len.min(self.buf.len() - HEADROOM);
+        self.start = self.room;
+        self.end = self.room + len.min(self.capacity());
         self.hdr = hdr;
     }
 
@@ -245,6 +280,21 @@ mod tests {
         assert!(b.is_full() && !b.push(&[3; 60], VnetHdr::PLAIN));
         assert_eq!((b.len(), b.bytes()), (2, 130));
         assert_eq!(b.frames()[1].bytes(), &[2; 70]);
+    }
+
+    #[test]
+    fn payloads_lie_where_they_are_copied_fast() {
+        for addr in (0..2 * PAGE).step_by(8) {
+            let room = room_at(addr);
+            assert!((HEADROOM..=BESIDES).contains(&room), "{addr}: {room}");
+            assert_eq!((addr + room + PAYLOADS[0]) % LINE, 0);
+            for payload in PAYLOADS {
+                let before_a_page = PAGE - (addr + room + payload) % PAGE;
+                assert!(before_a_page >= LINE, "{addr}: {before_a_page}");
+            }
+        }
+        let f = Frame::default();
+        assert_eq!((f.buf.as_ptr().addr() + f.room + 130) % LINE, 0);
     }
 
     #[test]

@@ -161,13 +161,19 @@ impl Look {
     }
 
     /// Looks for a record in the first bucket and asks for its lines. True when there is none and
-    /// the second bucket, which was asked for, has to be looked at.
+    /// the second bucket, which was asked for, has to be looked at. `last` is what the frame before
+    /// found: frames of one flow come in runs, and the same hash finds the same.
     #[inline(always)]
-    pub fn find_candidate(&mut self, ct: &Conntrack) -> bool {
+    pub fn find_candidate(&mut self, ct: &Conntrack, last: &mut (u64, Candidate)) -> bool {
         if self.keyed().is_none() {
             return false;
         }
+        if self.hash == last.0 && !last.1.is_none() {
+            self.candidate = last.1;
+            return false;
+        }
         self.candidate = ct.index.candidate(self.hash);
+        *last = (self.hash, self.candidate);
         self.fetch(ct);
         if self.candidate.is_none() {
             ct.index.prefetch_second(self.hash);

@@ -232,8 +232,9 @@ impl Work {
         self.looked = batch.len();
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
+        let mut last = Default::default();
         for (n, look) in looks.iter_mut().enumerate() {
-            if look.find_candidate(&sw.conntrack) {
+            if look.find_candidate(&sw.conntrack, &mut last) {
                 self.missed.push(n);
             }
         }

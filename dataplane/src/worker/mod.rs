@@ -6,6 +6,7 @@
 //! tells the workers.
 
 mod busy;
+mod exchange;
 mod inline;
 mod run;
 mod runtime;

@@ -160,8 +160,11 @@ impl Worker {
         // Small frames of the port's other ready lanes come along: answers that are written together
         // cost fewer wake-ups of their receivers.
         let mut lane = lane;
+        // In an exchange the answer is not kept waiting for a read that finds nothing.
+        let single = self.wait.in_exchange();
+        let budget = if single { 0 } else { BUDGET };
         let more = loop {
-            let more = queue.recv_lane(lane.lane, &mut self.batch, BUDGET);
+            let more = queue.recv_lane(lane.lane, &mut self.batch, budget);
             match more {
                 Ok(false) if !self.batch.is_full() => {}
                 _ => break more,
@@ -172,6 +175,7 @@ impl Worker {
             lane = next;
         };
         if !self.batch.is_empty() {
+            self.wait.found(lane, self.batch.len());
             self.busy.frames(now);
             self.engine
                 .process(&mut self.batch, port, now, &mut self.queues);
@@ -190,6 +194,7 @@ impl Worker {
         }
         self.hear_answers();
         match more {
+            Ok(true) if single => self.wait.mark(lane),
             Ok(true) => self.wait.again(lane),
             Ok(false) => {}
             Err(RecvError::Gone) => {

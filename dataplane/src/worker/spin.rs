@@ -82,6 +82,11 @@ impl Spin {
         self.seen != before
     }
 
+    /// Whether a worker that has nothing to do would poll at all just now.
+    pub(super) fn may_begin(&self) -> bool {
+        !self.max.is_zero() && self.skip == 0
+    }
+
     /// Nothing is ready: true to poll again, false to block.
     pub(super) fn go_on(&mut self, now: Instant) -> bool {
         if self.max.is_zero() {

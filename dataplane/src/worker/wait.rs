@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+use super::exchange::Exchange;
 use super::spin::Spin;
 use crate::base::PortId;
 use crate::base::time::Instant;
@@ -114,6 +115,7 @@ pub struct Wait {
     current: Option<Lane>,
     left: u32,
     spin: Spin,
+    exchange: Exchange,
 }
 
 impl Wait {
@@ -134,6 +136,7 @@ impl Wait {
             current: None,
             left: 0,
             spin: Spin::new(spin),
+            exchange: Exchange::default(),
         };
         Ok((wait, waker))
     }
@@ -166,6 +169,7 @@ impl Wait {
         let lane = lane.into();
         // Fails only for a descriptor that was never added, which is the wanted state.
         let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        self.exchange.forget(lane);
         self.aside.retain(|&(l, _)| l != lane);
         self.backlog.retain(|&l| l != lane);
         if let Some(at) = self.ready.iter().position(|&l| l == lane) {
@@ -259,6 +263,12 @@ impl Wait {
     /// until an event, the waker, or `next_timer`.
     pub fn turn(&mut self, now: Instant, next_timer: Option<Instant>) -> io::Result<Turn> {
         self.take_back(now);
+        if self.guess() {
+            return Ok(Turn {
+                woken: false,
+                slept: false,
+            });
+        }
         let block = self.ready.is_empty() && self.backlog.is_empty() && !self.spin.go_on(now);
         let timeout = match block {
             false => Some(Duration::ZERO),
@@ -280,11 +290,38 @@ impl Wait {
         }
         self.events = events;
         self.round = self.ready.len();
+        self.exchange.ready(self.round);
         self.one = !self.backlog.is_empty();
         if self.round > 0 || self.one {
             self.spin.worked();
         }
         Ok(Turn { woken, slept })
+    }
+
+    /// Begins a round with the lane by which an exchange goes on, if there is nothing but one.
+    fn guess(&mut self) -> bool {
+        if !self.spin.may_begin() || !self.backlog.is_empty() {
+            return false;
+        }
+        let Some(lane) = self.exchange.guess() else {
+            return false;
+        };
+        if self.is_new(lane) {
+            self.ready.push_front(lane);
+        }
+        self.round = self.ready.len();
+        true
+    }
+
+    /// Whether frames come singly, by two lanes in turn: a lane is best read for one frame then.
+    pub fn in_exchange(&self) -> bool {
+        self.exchange.is_on()
+    }
+
+    /// A read of the lane gave this many frames, more than none.
+    pub fn found(&mut self, lane: Lane, frames: usize) {
+        self.exchange.found(lane, frames);
+        self.spin.worked();
     }
 
     /// Lanes that were set aside and may be tried again.

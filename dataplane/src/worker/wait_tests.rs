@@ -200,3 +200,50 @@ fn the_waker_ends_a_block() {
     drop(other.join().unwrap());
     assert!(!w.turn(at(0), Some(at(0))).unwrap().woken);
 }
+
+/// A round after a frame that came alone by this port.
+fn single(w: &mut Wait, port: PortId, now: u64) -> Vec<PortId> {
+    w.found(port.into(), 1);
+    w.turn(at(now), None).unwrap();
+    round(w)
+}
+
+#[test]
+fn the_other_lane_of_an_exchange_is_read_without_an_event() {
+    let (mut w, _waker) = Wait::new(Duration::from_micros(50)).unwrap();
+    let (mut found, mut exchange) = (Vec::new(), Vec::new());
+    for n in 0..3 {
+        exchange.push(w.in_exchange());
+        found.extend(single(&mut w, A, n));
+        exchange.push(w.in_exchange());
+        found.extend(single(&mut w, B, n));
+    }
+    assert_eq!(exchange, [false, false, false, false, true, true]);
+    // Nobody marked a lane; after the fourth frame the other one is read, twice before events are.
+    assert_eq!(found, [A, B]);
+    // One whose frame was read and that may have more comes behind the guess.
+    w.mark(B);
+    w.turn(at(4), None).unwrap();
+    assert_eq!(round(&mut w), [A, B]);
+}
+
+#[test]
+fn nothing_is_guessed_beside_a_backlog_or_without_a_spin() {
+    let (mut w, _waker) = Wait::new(Duration::from_micros(50)).unwrap();
+    for n in 0..2 {
+        single(&mut w, A, n);
+        single(&mut w, B, n);
+    }
+    assert!(w.in_exchange());
+    w.again(B);
+    w.turn(at(3), None).unwrap();
+    assert_eq!(round(&mut w), [B]);
+
+    let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
+    for n in 0..4 {
+        w.found(A.into(), 1);
+        w.found(B.into(), 1);
+        w.turn(at(n), Some(at(n))).unwrap();
+        assert_eq!(round(&mut w), []);
+    }
+}

@@ -23,6 +23,7 @@
 //! condition 3 alone.
 
 use super::options::{MAX_SCALE, SynOptions};
+use crate::flow::Record;
 use crate::flow::record::TcpDir;
 use crate::frame::parse::{Tcp, tcp_flags};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -274,7 +275,9 @@ pub(super) fn acknowledge(own: &TcpDir, t: &Tcp) {
 }
 
 /// Remembers a SYN that passes on an open connection, without touching what is known of it.
-pub(super) fn remember_syn(own: &TcpDir, t: &Tcp, options: SynOptions) {
+pub(super) fn remember_syn(r: &Record, own: &TcpDir, t: &Tcp, options: SynOptions) {
+    let data = u16::try_from(t.payload).unwrap_or(u16::MAX);
+    r.syn_data.store(data, Relaxed);
     let pending = options.window_scale.unwrap_or(NO_SCALE);
     let scale = (own.scale.load(Relaxed) & 15) | (pending << 4);
     own.syn.store(t.seq.wrapping_add(1), Relaxed);
@@ -282,15 +285,23 @@ pub(super) fn remember_syn(own: &TcpDir, t: &Tcp, options: SynOptions) {
     set(own, bits::SYN_AGAIN);
 }
 
+/// Whether `ack` acknowledges a remembered SYN, and of the data that came with it (RFC 7413) any
+/// part.
+pub(super) fn acks_syn_again(r: &Record, d: &TcpDir, ack: u32) -> bool {
+    let data = u32::from(r.syn_data.load(Relaxed));
+    has(d, bits::SYN_AGAIN) && ack.wrapping_sub(syn_of(d)) <= data
+}
+
 /// Makes a remembered SYN the beginning of the direction.
-pub(super) fn begin_again(d: &TcpDir) {
+pub(super) fn begin_again(r: &Record, d: &TcpDir) {
     let pending = d.scale.load(Relaxed) >> 4;
     let (scale, flags) = if pending == NO_SCALE {
         (0, bits::SEEN)
     } else {
         (pending, bits::SEEN | bits::SCALED)
     };
-    d.end.store(d.syn.load(Relaxed), Relaxed);
+    let end = syn_of(d).wrapping_add(r.syn_data.load(Relaxed).into());
+    d.end.store(end, Relaxed);
     d.max_window.store(1, Relaxed);
     d.scale.store(scale, Relaxed);
     d.flags.store(flags, Release);

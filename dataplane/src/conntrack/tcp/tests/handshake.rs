@@ -251,6 +251,31 @@ fn a_server_that_forgot_the_connection_takes_the_new_syn() {
     );
 }
 
+/// TCP Fast Open (RFC 7413): the new SYN brings data, of which the server may take any part.
+#[test]
+fn a_server_that_forgot_the_connection_takes_the_data_of_the_new_syn() {
+    let again = || {
+        let c = Conn::established();
+        c.passes(ORIG, seg(SYN, 0x6000_0000, 0, 500));
+        c
+    };
+    for taken in [0, 1, 500] {
+        let (c, next) = (again(), 0x6000_0001 + taken);
+        c.becomes(c.put(REPLY, seg(SYN | ACK, 42, next, 0)), State::SynRecv);
+        c.becomes(
+            c.put(ORIG, seg(ACK, 0x6000_01f5, 43, 100)),
+            State::Established,
+        );
+        c.passes(REPLY, seg(ACK, 43, 0x6000_0259, 1000));
+        let c = again();
+        c.becomes(c.put(REPLY, seg(RST | ACK, 0, next, 0)), State::Close);
+    }
+    for wrong in [0x6000_0000, 0x6000_01f6] {
+        again().loses(REPLY, seg(SYN | ACK, 42, wrong, 0), Reason::TcpInvalidState);
+        again().loses(REPLY, seg(RST | ACK, 0, wrong, 0), Reason::TcpRstInexact);
+    }
+}
+
 #[test]
 fn a_late_copy_of_the_first_syn_is_not_a_new_one() {
     let c = Conn::established();

@@ -23,6 +23,8 @@ pub(super) struct Side {
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     pub state: State,
+    /// Bytes in the SYN that passed on an open connection last.
+    syn_data: u32,
     pub sides: [Option<Side>; 2],
 }
 
@@ -46,6 +48,7 @@ impl Model {
             SYN => {
                 let mut m = Model {
                     state: State::SynSent,
+                    syn_data: 0,
                     sides: [None, None],
                 };
                 m.begin(0, t, scale);
@@ -66,6 +69,7 @@ impl Model {
                 let reply = side(t.ack, t.seq, 65_535);
                 Ok(Model {
                     state: State::Established,
+                    syn_data: 0,
                     sides: [Some(orig), Some(reply)],
                 })
             }
@@ -125,9 +129,10 @@ impl Model {
 
     /// A RST or SYN-ACK that belongs to a SYN that passed on an open connection.
     fn answers_new_syn(&self, me: usize, ack: u32) -> bool {
-        self.sides[1 - me]
-            .as_ref()
-            .is_some_and(|o| o.again.is_some() && o.syn == ack)
+        self.sides[1 - me].as_ref().is_some_and(|o| {
+            let beyond = gap(ack, o.syn);
+            o.again.is_some() && beyond >= 0 && beyond <= self.syn_data.into()
+        })
     }
 
     fn to(&mut self, state: State) -> Verdict {
@@ -210,6 +215,7 @@ impl Model {
         let own = self.sides[me].as_mut().expect("seen");
         own.syn = t.seq.wrapping_add(1);
         own.again = Some(scale);
+        self.syn_data = t.payload.min(65_535);
         Verdict::Pass
     }
 
@@ -249,7 +255,7 @@ impl Model {
         }
         let new_scale = other.again.flatten();
         self.sides[1 - me] = Some(Side {
-            end: other.syn,
+            end: other.syn.wrapping_add(self.syn_data),
             ack: None,
             syn_window: 1 << new_scale.unwrap_or(0),
             window: 0,
