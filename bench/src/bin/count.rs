@@ -1,4 +1,4 @@
-//! `count`: instructions per packet of the hit path, compared with the numbers in the repository.
+//! `count`: instructions per packet of hits and of first packets, compared with the numbers in the repository.
 //!
 //! ```text
 //! cargo run --release -p bench --bin count -- [--write]
@@ -55,13 +55,30 @@ const WARM: u32 = 40;
 const BATCHES: u32 = 100;
 const FLOWS: u32 = 1_000;
 
-/// Name, flow and direction; none: bridged.
-const SCENES: [(&str, Option<(Flow, Dir)>); 5] = [
-    ("dnat there", Some((Flow::Dnat, Dir::Orig))),
-    ("dnat back", Some((Flow::Dnat, Dir::Reply))),
-    ("masquerade there", Some((Flow::Masquerade, Dir::Orig))),
-    ("masquerade back", Some((Flow::Masquerade, Dir::Reply))),
-    ("bridged", None),
+/// What a scene's frames are.
+#[derive(Clone, Copy)]
+enum Frames {
+    /// Of known connections.
+    Hits(Flow, Dir),
+    /// Between known MACs.
+    Bridged,
+    /// SYNs that open connections by DNAT.
+    First,
+}
+
+const SCENES: [(&str, Frames); 6] = [
+    ("dnat there", Frames::Hits(Flow::Dnat, Dir::Orig)),
+    ("dnat back", Frames::Hits(Flow::Dnat, Dir::Reply)),
+    (
+        "masquerade there",
+        Frames::Hits(Flow::Masquerade, Dir::Orig),
+    ),
+    (
+        "masquerade back",
+        Frames::Hits(Flow::Masquerade, Dir::Reply),
+    ),
+    ("bridged", Frames::Bridged),
+    ("first packet", Frames::First),
 ];
 
 fn main() -> ExitCode {
@@ -87,20 +104,30 @@ fn counted_batch(lab: &mut Lab, batch: &mut Batch, by: PortId) {
 }
 
 fn scene(name: &str) -> Result<()> {
-    let (_, flow) = SCENES
+    let (_, frames) = SCENES
         .iter()
         .find(|s| s.0 == name)
         .ok_or_else(|| format!("there is no scene '{name}'"))?;
-    let mut lab = match flow {
-        Some(_) => Lab::new(Room::for_connections(FLOWS))?,
-        None => Lab::new(Room::for_macs(2 * FLOWS))?,
+    let mut lab = match frames {
+        Frames::Hits(..) => Lab::new(Room::for_connections(FLOWS))?,
+        Frames::Bridged => Lab::new(Room::for_macs(2 * FLOWS))?,
+        Frames::First => Lab::new(Room::for_connections(2 * 64 * (WARM + BATCHES)))?,
     };
-    let mut pass: Pass = match flow {
-        Some((flow, dir)) => {
-            lab.open(*flow, FLOWS)?;
-            lab.established(*flow, *dir, FLOWS)
+    let mut pass: Pass = match *frames {
+        Frames::Hits(flow, dir) => {
+            lab.open(flow, FLOWS)?;
+            lab.established(flow, dir, FLOWS)
         }
-        None => lab.bridged(FLOWS),
+        Frames::Bridged => lab.bridged(FLOWS),
+        Frames::First => {
+            let mut openings = lab.openings();
+            lab.first_packets(&mut openings, 0..64 * WARM);
+            for n in WARM..WARM + BATCHES {
+                let (batch, by) = openings.batch(64 * n);
+                counted_batch(&mut lab, batch, by);
+            }
+            return lab.nothing_lost();
+        }
     };
     (0..WARM).for_each(|_| lab.send(&mut pass));
     let by = pass.ingress;

@@ -36,6 +36,14 @@ impl Openings {
         self.open_to(worker, which, now, Flow::Dnat.tuple(Dir::Orig))
     }
 
+    /// The first packets of 64 connections from this number on, and the port by which they come in.
+    pub fn batch(&mut self, from: u32) -> (&mut Batch, PortId) {
+        self.batch.clear();
+        let tuple = Flow::Dnat.tuple(Dir::Orig);
+        (from..from + 64).for_each(|n| self.template.push(&tuple(n), &mut self.batch));
+        (&mut self.batch, self.by)
+    }
+
     fn open_to(
         &mut self,
         worker: &mut Worker,

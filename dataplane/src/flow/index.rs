@@ -36,21 +36,29 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// A bit for each slot whose tag is `want`'s. All are compared, without a branch: where an
+    /// A bit for each slot of which `is` says so. All are looked at, without a branch: where an
     /// entry stands is chance, which no branch predictor foretells.
-    #[inline]
-    fn matching(&self, want: u64) -> u32 {
+    #[inline(always)]
+    fn slots_that(&self, is: impl Fn(u64) -> bool) -> u32 {
         let mut found = 0;
         for (n, slot) in self.slots.iter().enumerate() {
-            found |= u32::from(slot.load(Acquire) & (TAKEN | TAG_MASK) == want) << n;
+            found |= u32::from(is(slot.load(Acquire))) << n;
         }
         found
     }
 
-    fn taken(&self) -> u32 {
-        let taken = |s: &&AtomicU64| s.load(Relaxed) != 0;
-        self.slots.iter().filter(taken).count() as u32
+    /// Whether the tag of any slot is this one ([`tag_of`]). Less than to say which.
+    #[inline(always)]
+    fn has_tag(&self, tag: u64) -> bool {
+        let differing = |s: &AtomicU64| s.load(Acquire) >> TAG_SHIFT ^ tag;
+        self.slots.iter().map(differing).fold(1, u64::min) == 0
     }
+}
+
+/// What stands in the high bits of the taken slots of keys with this hash.
+#[inline(always)]
+const fn tag_of(hash: u64) -> u64 {
+    (TAKEN | (hash & TAG_MASK)) >> TAG_SHIFT
 }
 
 /// The record and direction of a taken slot.
@@ -167,7 +175,7 @@ impl Index {
 
     #[inline]
     fn candidate_in(&self, at: usize, hash: u64) -> Candidate {
-        let want = (TAKEN | (hash & TAG_MASK)) >> TAG_SHIFT;
+        let want = tag_of(hash);
         let Some(bucket) = self.buckets.get(at) else {
             return Candidate::default();
         };
@@ -218,7 +226,11 @@ impl Index {
     #[inline]
     fn find_in(&self, at: usize, k: &FlowKey, hash: u64, slab: &Slab) -> Option<(RecordId, Dir)> {
         let b = self.buckets.get(at)?;
-        let mut found = b.matching(TAKEN | (hash & TAG_MASK));
+        let tag = tag_of(hash);
+        if !b.has_tag(tag) {
+            return None;
+        }
+        let mut found = b.slots_that(|s| s >> TAG_SHIFT == tag);
         while found != 0 {
             let slot = b.slots.get(found.trailing_zeros() as usize)?;
             let (id, dir) = entry(slot.load(Acquire));
@@ -241,26 +253,37 @@ impl Index {
     pub fn insert(&self, hash: u64, id: RecordId, dir: Dir) -> Result<(), Full> {
         let value = Index::value(hash, id, dir);
         let (one, two) = self.pair(hash);
-        let fill = |at: usize| self.buckets.get(at).map_or(WAYS as u32, Bucket::taken);
-        let crowd = fill(one);
-        let order = if crowd >= CROWDED && fill(two) < crowd {
-            [two, one]
-        } else {
-            [one, two]
-        };
-        for at in order {
-            let Some(b) = self.buckets.get(at) else {
-                continue;
-            };
-            for slot in &b.slots {
-                if slot.load(Relaxed) == 0
-                    && slot.compare_exchange(0, value, AcqRel, Relaxed).is_ok()
-                {
-                    return Ok(());
-                }
+        let (mut first, mut other, mut free) = (one, two, self.free_slots(one));
+        if free.count_ones() <= (WAYS as u32).saturating_sub(CROWDED) {
+            let there = self.free_slots(two);
+            if there.count_ones() > free.count_ones() {
+                (first, other, free) = (two, one, there);
             }
         }
-        Err(Full)
+        let done = self.put(first, free, value) || self.put(other, self.free_slots(other), value);
+        done.then_some(()).ok_or(Full)
+    }
+
+    /// A bit for each free slot of a bucket.
+    #[inline]
+    fn free_slots(&self, at: usize) -> u32 {
+        let bucket = self.buckets.get(at);
+        bucket.map_or(0, |b| b.slots_that(|s| s == 0))
+    }
+
+    /// Puts an entry into one of these slots of a bucket. False when others took them all meanwhile.
+    #[inline]
+    fn put(&self, at: usize, mut free: u32, value: u64) -> bool {
+        while free != 0 {
+            let slots = self.buckets.get(at).map(|b| &b.slots);
+            let slot = slots.and_then(|s| s.get(free.trailing_zeros() as usize));
+            let take = |s: &AtomicU64| s.compare_exchange(0, value, AcqRel, Relaxed).is_ok();
+            if slot.is_some_and(take) {
+                return true;
+            }
+            free &= free - 1;
+        }
+        false
     }
 
     /// Removes the entry that [`Index::insert`] made. True if it was there.

@@ -11,14 +11,14 @@ pub const MAX_FRAME: usize = 65_536 + 14 + 8;
 
 /// Where the payload of a TCP superframe begins, with and without timestamps, and the bytes that the
 /// kernel copies with its headers (`port::sys::tap::BESIDE`).
-const PAYLOADS: [usize; 2] = [66 + 64, 54 + 64];
+const PAYLOADS: [usize; 2] = [66 + 126, 54 + 126];
 const LINE: usize = 64;
 const PAGE: usize = 4096;
 /// Bytes of a buffer that no frame needs.
 const BESIDES: usize = HEADROOM + 2 * LINE;
 
 /// The first place from [`HEADROOM`] on, in a buffer at this address, where a frame is copied fast:
-/// its payload begins a cache line, and not just before a page ends, since the kernel copies to and
+/// its headers and its payload begin a cache line, and not just before a page ends, since the kernel copies to and
 /// from the beginnings of pages and `rep movsb` is slow where the target lies 1 to 63 bytes behind
 /// the source modulo 4,096.
 const fn room_at(addr: usize) -> usize {
@@ -287,14 +287,15 @@ mod tests {
         for addr in (0..2 * PAGE).step_by(8) {
             let room = room_at(addr);
             assert!((HEADROOM..=BESIDES).contains(&room), "{addr}: {room}");
+            assert_eq!((addr + room) % LINE, 0);
             assert_eq!((addr + room + PAYLOADS[0]) % LINE, 0);
             for payload in PAYLOADS {
                 let before_a_page = PAGE - (addr + room + payload) % PAGE;
                 assert!(before_a_page >= LINE, "{addr}: {before_a_page}");
             }
         }
-        let f = Frame::default();
-        assert_eq!((f.buf.as_ptr().addr() + f.room + 130) % LINE, 0);
+        let mut f = Frame::default();
+        assert_eq!(f.rx_room(0).as_ptr().addr() % LINE, 0);
     }
 
     #[test]

@@ -135,13 +135,14 @@ impl Chain {
     }
 }
 
+/// The rules as they stood at one moment.
 #[derive(Clone)]
-struct Snapshot {
+pub struct View {
     tcp: Chain,
     udp: Chain,
 }
 
-impl Snapshot {
+impl View {
     fn chain(&self, proto: Proto) -> Option<&Chain> {
         match proto {
             Proto::TCP => Some(&self.tcp),
@@ -159,12 +160,9 @@ impl Snapshot {
     }
 }
 
-/// The rules as they stood at one moment.
-pub struct View(Guard<Arc<Snapshot>>);
-
 impl View {
     fn rule(&self, (proto, ip, port): External) -> Option<&Rule> {
-        Some(self.0.chain(proto)?.external(ip, port)?)
+        Some(self.chain(proto)?.external(ip, port)?)
     }
 
     /// Where a packet to this address and port goes. The caller decides for which ingress and
@@ -181,7 +179,7 @@ impl View {
 
     /// Brings near the place where [`View::prefetch`] will find the rule for this port.
     pub fn prefetch_slot(&self, (proto, port): (Proto, u16)) {
-        if let Some(slot) = self.0.chain(proto).and_then(|c| c.any.slot(port)) {
+        if let Some(slot) = self.chain(proto).and_then(|c| c.any.slot(port)) {
             prefetch(slot);
         }
     }
@@ -197,7 +195,7 @@ impl View {
 
 /// All published ports. Shared by the workers, changed by the control side.
 pub struct Rules {
-    snapshot: ArcSwap<Snapshot>,
+    now: ArcSwap<View>,
     by_id: DashMap<RuleId, Arc<Rule>>,
     tcp_ports: PortSet,
     udp_ports: PortSet,
@@ -217,7 +215,7 @@ impl Rules {
     /// No rules.
     pub fn new() -> Rules {
         Rules {
-            snapshot: ArcSwap::from_pointee(Snapshot {
+            now: ArcSwap::from_pointee(View {
                 tcp: Chain::new(),
                 udp: Chain::new(),
             }),
@@ -239,7 +237,7 @@ impl Rules {
             return Err(PublishError::Range(p));
         }
         let mut last_id = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = Snapshot::clone(&self.snapshot.load());
+        let mut next = View::clone(&self.now.load());
         let Some(chain) = next.chain_mut(p.proto) else {
             return Err(PublishError::Protocol(p.proto.0));
         };
@@ -259,7 +257,7 @@ impl Rules {
         chain.add_target(&rule);
         self.published_ports(p.proto).insert_range(p.first, p.last);
         self.by_id.insert(id, rule);
-        self.snapshot.store(Arc::new(next));
+        self.now.store(Arc::new(next));
         Ok(id)
     }
 
@@ -269,7 +267,7 @@ impl Rules {
         let _change = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, rule) = self.by_id.remove(&id)?;
         let p = rule.publication;
-        let mut next = Snapshot::clone(&self.snapshot.load());
+        let mut next = View::clone(&self.now.load());
         let chain = next.chain_mut(p.proto)?;
         chain.set_external(&p, None);
         let (port, last) = (p.port, rule.target_last());
@@ -301,13 +299,18 @@ impl Rules {
                     .for_each(|port| ports.remove(port));
             }
         }
-        self.snapshot.store(Arc::new(next));
+        self.now.store(Arc::new(next));
         Some(p)
     }
 
     /// The rules at this moment, for several look-ups.
-    pub fn view(&self) -> View {
-        View(self.snapshot.load())
+    pub fn view(&self) -> Guard<Arc<View>> {
+        self.now.load()
+    }
+
+    /// Where the rules of each moment stand, for whoever keeps a handle.
+    pub const fn current(&self) -> &ArcSwap<View> {
+        &self.now
     }
 
     /// [`View::lookup`] at this moment.
@@ -319,8 +322,8 @@ impl Rules {
     /// external port. Masquerade gives a container that speaks from a published port that same
     /// external port.
     pub fn by_target(&self, proto: Proto, ip: Ipv4Addr, port: u16) -> Option<(RuleId, u16)> {
-        let snapshot = self.snapshot.load();
-        let rule = snapshot.chain(proto)?.targets.get(ip)?.get(port)?;
+        let view = self.view();
+        let rule = view.chain(proto)?.targets.get(ip)?.get(port)?;
         let p = &rule.publication;
         Some((rule.id, p.first.saturating_add(port - p.port)))
     }

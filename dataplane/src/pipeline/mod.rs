@@ -22,7 +22,7 @@ mod tick;
 pub mod tx;
 
 use crate::base::counters::Counters;
-use crate::base::{Config, Instant, PortId, Reason, Role, Tick};
+use crate::base::{Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
@@ -30,7 +30,7 @@ use crate::guard::Guard;
 use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
 use crate::slow::next_hop::Hops;
 use crate::slow::ports::PortTable;
-use crate::slow::settings::Settings;
+use crate::slow::settings::{Set, Settings};
 use crate::slow::switch::Switch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -40,9 +40,6 @@ use bridge::Heard;
 use express::Lane;
 use look::Look;
 pub use tx::Tx;
-
-/// Configuration and ports as they stand during one batch.
-type Set<'a> = (&'a Config, &'a PortTable);
 
 /// One worker's end of the switch.
 pub struct Engine {
@@ -129,7 +126,7 @@ impl Engine {
         if let Some(counters) = sw.counters(work.worker) {
             let set = settings.load(sw);
             work.decide(sw, set, counters, batch, ingress, now);
-            work.transmit(set.1, counters, batch, tx);
+            work.transmit(set.ports, counters, batch, tx);
         }
     }
 
@@ -146,7 +143,7 @@ impl Engine {
     pub fn transmit(&mut self, batch: &Batch, tx: &mut dyn Tx) {
         let Engine { sw, settings, work } = self;
         if let Some(counters) = sw.counters(work.worker) {
-            work.transmit(settings.load(sw).1, counters, batch, tx);
+            work.transmit(settings.load(sw).ports, counters, batch, tx);
         }
     }
 
@@ -215,7 +212,8 @@ impl Work {
     /// The batched stages: parse all and guard those that take no lane, hash all and fetch their
     /// buckets, fetch their records. The cache misses of a batch overlap.
     #[inline(never)]
-    fn look_up(&mut self, sw: &Switch, (cfg, ports): Set<'_>, batch: &mut Batch, ingress: PortId) {
+    fn look_up(&mut self, sw: &Switch, set: Set<'_>, batch: &mut Batch, ingress: PortId) {
+        let Set { cfg, ports, .. } = set;
         let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
         let (lane, mut guard) = (Lane::new(cfg, role), None);
         let done = self.looked;
@@ -239,25 +237,25 @@ impl Work {
             }
         }
         if !self.missed.is_empty() {
-            self.look_further(sw, cfg);
+            self.look_further(sw, set);
         }
     }
 
     /// The same for frames whose records are in their second place, and for first packets.
-    fn look_further(&mut self, sw: &Switch, cfg: &Config) {
-        let (looks, rules) = (&mut self.looks, sw.rules.view());
+    fn look_further(&mut self, sw: &Switch, set: Set<'_>) {
+        let (looks, rules) = (&mut self.looks, set.rules);
         for n in &self.missed {
-            looks.get(*n).inspect(|look| look.expect_rule(&rules));
+            looks.get(*n).inspect(|look| look.expect_rule(rules));
         }
         self.missed.retain(|n| {
             looks
                 .get_mut(*n)
-                .is_some_and(|look| look.find_second_candidate(sw, &rules))
+                .is_some_and(|look| look.find_second_candidate(sw, rules))
         });
         for n in &self.missed {
             looks
                 .get(*n)
-                .inspect(|look| look.expect_connection(sw, cfg, &rules));
+                .inspect(|look| look.expect_connection(sw, set.cfg, rules));
         }
     }
 
@@ -272,13 +270,14 @@ impl Work {
         ingress: PortId,
         now: Instant,
     ) {
-        let (cfg, ports) = set;
+        let Set { cfg, ports, rules } = set;
         let done = self.verdicts.len();
         let (out, timers) = (&mut self.out, &mut self.timers);
         let mut ctx = Ctx {
             sw,
             cfg,
             ports,
+            rules,
             counters,
             now,
             slot: None,

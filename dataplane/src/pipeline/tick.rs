@@ -98,7 +98,7 @@ impl Work {
         let Some(counters) = sw.counters(self.worker) else {
             return;
         };
-        let (ports, cfg) = (sw.ports(), sw.cfg());
+        let (ports, cfg, rules) = (sw.ports(), sw.cfg(), sw.rules.view());
         batch.clear();
         counters.unsettle();
         sw.conntrack.epochs.enter(self.worker);
@@ -106,6 +106,7 @@ impl Work {
             sw,
             cfg: &cfg,
             ports: &ports,
+            rules: &rules,
             counters,
             now,
             slot: None,

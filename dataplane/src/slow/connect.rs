@@ -141,7 +141,7 @@ impl Ctx<'_> {
 
     pub(super) fn published(&self, t: &Tuple) -> Option<crate::nat::rules::Match> {
         matches!(t.proto, Proto::TCP | Proto::UDP)
-            .then(|| self.sw.rules.lookup(t.proto, t.dst, t.dport))
+            .then(|| self.rules.lookup(external(t)))
             .flatten()
     }
 

@@ -6,6 +6,7 @@ use super::switch::Switch;
 use crate::base::{Config, Counters, Instant, PortId, Reason};
 use crate::flow::RecordId;
 use crate::frame::Frame;
+use crate::nat::rules::View;
 
 /// What becomes of the frame in a slot. The caller owns its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,6 +60,9 @@ pub struct Ctx<'a> {
     pub worker: usize,
     /// The ports at the batch's start.
     pub ports: &'a PortTable,
+    /// The published ports at the batch's start. A connection that is made by them has to be counted
+    /// afterwards, which asks the present ones ([`crate::nat::rules::Rules::count`]).
+    pub rules: &'a View,
     /// This worker's counters.
     pub counters: &'a Counters,
     /// The time of the batch.

@@ -239,7 +239,7 @@ const LARGE: usize = 32 * 1024;
 /// which Linux copies where the processor has FSRM, takes 20 times as long where the target lies 1
 /// to 63 bytes behind the source modulo 4,096 (tried on Zen 3), and a buffer from malloc(3) begins
 /// 16 bytes into a page.
-const BESIDE: u16 = 64;
+const BESIDE: u16 = 126;
 
 /// Parts of a frame that are written without an allocation.
 pub(super) const FEW: usize = 8;
@@ -370,7 +370,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_64_bytes_of_a_tcp_superframe_begins_a_page() {
+    fn what_follows_some_payload_of_a_tcp_superframe_begins_a_page() {
         let tcp = VnetHdr {
             needs_csum: true,
             gso: Gso::TcpV4,
@@ -393,8 +393,8 @@ mod tests {
             );
             written.hdr_len
         };
-        assert_eq!((hdr_len(tcp, 3000), hdr_len(tcp, 130)), (130, 130));
-        assert_eq!(hdr_len(tcp, 129), 66, "shorter than that");
+        assert_eq!((hdr_len(tcp, 3000), hdr_len(tcp, 192)), (192, 192));
+        assert_eq!(hdr_len(tcp, 191), 66, "shorter than that");
         let udp = VnetHdr {
             gso: Gso::UdpL4,
             ..tcp
