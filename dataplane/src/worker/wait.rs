@@ -313,9 +313,10 @@ impl Wait {
         true
     }
 
-    /// Whether frames come singly, by two lanes in turn: a lane is best read for one frame then.
+    /// Whether frames come singly, by two lanes in turn, and are polled for: a lane is best read for
+    /// one frame then.
     pub fn in_exchange(&self) -> bool {
-        self.exchange.is_on()
+        self.exchange.is_on() && self.spin.may_begin()
     }
 
     /// A read of the lane gave this many frames, more than none.

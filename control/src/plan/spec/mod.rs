@@ -133,6 +133,14 @@ pub enum SpecError {
         /// The fault, and what to do.
         why: &'static str,
     },
+    /// An address of an interface without its network.
+    #[error("'{part}' in '{spec}' lacks its prefix length: say {part}/24, or what the network has")]
+    NoPrefix {
+        /// The part at fault.
+        part: String,
+        /// The whole.
+        spec: String,
+    },
     /// A prefix length that makes no sense here.
     #[error("the prefix length '{text}' in '{spec}' is not a number from {min} to {max}")]
     Prefix {

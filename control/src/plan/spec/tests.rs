@@ -248,6 +248,10 @@ fn uplinks() {
         ("tap::eth0,ip=192.0.2.1/24,peer=192.0.2.2/24", &["is empty"]),
         (
             "tap:sO:eth0,ip=192.0.2.1,peer=192.0.2.2/24",
+            &["'ip=192.0.2.1' in", "say ip=192.0.2.1/24"],
+        ),
+        (
+            "tap:sO:eth0,ip=192.0.2.1/24,peer=192.0.2.2/",
             &["prefix length ''"],
         ),
         (

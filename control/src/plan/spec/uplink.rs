@@ -117,7 +117,7 @@ impl FromStr for UplinkSpec {
                 }
             };
             let value = part.split_once('=').map_or("", |(_, v)| v);
-            if slot.replace(with_prefix(value, spec)?).is_some() {
+            if slot.replace(with_prefix(part, value, spec)?).is_some() {
                 return Err(SpecError::Twice {
                     key: key.to_owned(),
                     spec: spec.to_owned(),
@@ -137,14 +137,17 @@ impl FromStr for UplinkSpec {
 }
 
 /// `A.B.C.D/LEN`, LEN from 8 to 30: the address of an interface and its network.
-fn with_prefix(text: &str, spec: &str) -> Result<Ipv4Net, SpecError> {
+fn with_prefix(part: &str, text: &str, spec: &str) -> Result<Ipv4Net, SpecError> {
     let bad = |len: &str| SpecError::Prefix {
         text: len.to_owned(),
         min: 8,
         max: 30,
         spec: spec.to_owned(),
     };
-    let (ip, len) = text.split_once('/').ok_or_else(|| bad(""))?;
+    let (ip, len) = text.split_once('/').ok_or_else(|| SpecError::NoPrefix {
+        part: part.to_owned(),
+        spec: spec.to_owned(),
+    })?;
     let ip = host_address(ip, "an interface's address", spec)?;
     let prefix = digits::<u8>(len)
         .filter(|p| (8..=30).contains(p))
