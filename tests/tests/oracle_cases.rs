@@ -130,6 +130,7 @@ fn cases() -> Vec<(String, Sequence)> {
         case("tcp-attempt-not-reset", &[1], &[flow(Tcp, 0, false, Slot(1), (40000, 53))], vec![Say(0, true, Said::plain(Syn, 100), Form { df: false, fragments: Some((3, 1)), ..PLAIN }), Say(0, true, Said::plain(Rst, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
         case("tcp-new-attempt", &[3], &[flow(Tcp, 3, false, Slot(3), (40000, 53))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Again(How::Damaged(24, 128, 2)), Say(0, true, Said::plain(Syn, 0), PLAIN)]),
         case("refused-keeps-no-port", &[1], &[flow(Udp, 1, false, Slot(1), (500, 53)), flow(Udp, 2, true, Slot(1), (500, 53))], vec![Say(1, false, Said::plain(Ack, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Say(1, false, Said::plain(Ack, 0), PLAIN)]),
+        case("refused-keeps-no-port", &[0], &[flow(Udp, 2, false, Slot(0), (41234, 53)), flow(Udp, 2, true, Slot(0), (41234, 9000))], vec![Say(0, false, Said::plain(Ack, 0), PLAIN), Say(1, true, Said::plain(Ack, 0), PLAIN), Say(0, false, Said::plain(Ack, 0), PLAIN)]),
         case("external-port-not-shared", &[], &[flow(Echo, 2, false, Out(false), (40000, 9000)), flow(Echo, 0, true, Out(true), (40000, 53))], vec![Say(1, true, Said::plain(Ack, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Stray(0, true, 9001)]),
         case("checksum-not-judged", &[], &[flow(Other(4), 0, false, Out(false), (40000, 53))], vec![Say(0, true, Said::plain(Ack, 30), PLAIN), Again(How::Damaged(9, 128, 1))]),
         case("tcp-syn-in-fragments", &[], &[flow(Tcp, 3, false, Slot(2), (1023, 9000))], vec![Say(0, false, Said::plain(Syn, 1400), Form { df: false, fragments: Some((3, 0)), ..PLAIN }), Say(0, true, Said::plain(RstAck, 0), PLAIN)]),
@@ -158,6 +159,7 @@ fn mended() -> Vec<(String, Sequence)> {
         case("and the connection opens", &[0], &[flow(Tcp, 3, false, Slot(0), (41234, 53))], vec![Say(0, false, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(Rst, 0), PLAIN), Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, said(SynAck, (5000, 0), 0, 60000, 0), PLAIN), Say(0, true, said(Ack, (0, 5001), 0, 60000, 0), PLAIN)]),
         case("an echo reply has no reserved bit", &[], &[flow(Echo, 2, true, Slot(1), (1023, 53))], vec![Say(0, true, Said::plain(Ack, 1), PLAIN), Again(How::Damaged(35, 128, 1))]),
         case("a server does not learn its client's port from a reset", &[], &[flow(Tcp, 2, true, Slot(0), (41234, 53))], vec![Say(0, true, Said::plain(Syn, 0), Form { partial: true, ..PLAIN }), Again(How::Damaged(39, 16, 1)), Say(0, false, Said::plain(Syn, 0), PLAIN)]),
+        case("a server that forgot takes the data of a new SYN", &[0], &[flow(Tcp, 3, false, Slot(0), (40001, 9000))], vec![Say(0, true, Said::plain(Syn, 0), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN), Say(0, true, Said::plain(Ack, 0), PLAIN), Say(0, false, said(Rst, (100, 0), 0, 60000, 0), PLAIN), Say(0, true, Said::plain(Syn, 1), PLAIN), Say(0, false, Said::plain(SynAck, 0), PLAIN)]),
     ]
 }
 

@@ -18,9 +18,9 @@ const PAGE: usize = 4096;
 const BESIDES: usize = HEADROOM + 2 * LINE;
 
 /// The first place from [`HEADROOM`] on, in a buffer at this address, where a frame is copied fast:
-/// its headers and its payload begin a cache line, and not just before a page ends, since the kernel copies to and
-/// from the beginnings of pages and `rep movsb` is slow where the target lies 1 to 63 bytes behind
-/// the source modulo 4,096.
+/// its headers and its payload begin a cache line, and the payload not just before a page ends, since
+/// the kernel copies to the beginnings of pages and `rep movsb` is slow where the target lies 1 to 63
+/// bytes behind the source modulo 4,096.
 const fn room_at(addr: usize) -> usize {
     let [usual, bare] = PAYLOADS;
     let line = (addr + HEADROOM + usual).next_multiple_of(LINE);
