@@ -11,7 +11,7 @@
 //!   `IFF_TUN_EXCL` on the first queue makes sure that the device is ours.
 //! - The kernel answers a superframe of a kind that it doesn't know with EINVAL.
 //! - With `hdr_len` 0 the kernel copies a superframe into one contiguous block (an allocation of
-//!   up to 64 KiB); with the length of the headers it uses pages, from their beginning ([`BESIDE`]).
+//!   up to 64 KiB); with the length of the headers it uses pages, from their beginning (`BESIDE`).
 
 use super::ioctl::{self, TapError};
 use super::steer::steer;
