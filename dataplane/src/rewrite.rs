@@ -58,23 +58,13 @@ const fn partial_sum(old: u16, f: &Forward) -> u16 {
     apply_partial(old, combine(f.header_delta, TTL_BACK))
 }
 
-/// TCP's checksum field after the change.
+/// An L4 checksum field after the change; `finished` is how the protocol applies a delta.
 #[inline(always)]
-const fn tcp_sum(old: u16, partial: bool, f: &Forward) -> u16 {
+fn l4_sum(old: u16, partial: bool, f: &Forward, finished: impl Fn(u16, u16) -> u16) -> u16 {
     if partial {
         partial_sum(old, f)
     } else {
-        apply(old, f.l4_delta)
-    }
-}
-
-/// UDP's.
-#[inline(always)]
-const fn udp_sum(old: u16, partial: bool, f: &Forward) -> u16 {
-    if partial {
-        partial_sum(old, f)
-    } else {
-        apply_udp(old, f.l4_delta)
+        finished(old, f.l4_delta)
     }
 }
 
@@ -109,7 +99,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             let [p0, p1, p2, p3, .., c0, c1] = tcp;
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
-            let sum = tcp_sum(old, partial, f);
+            let sum = l4_sum(old, partial, f, apply);
             [*c0, *c1] = sum.to_be_bytes();
         }
         L4::Udp => {
@@ -118,7 +108,7 @@ pub fn apply_forward(frame: &mut Frame, p: &Parsed, f: &Forward, new: &Tuple, sr
             };
             [*p0, *p1, *p2, *p3] = ports;
             let old = u16::from_be_bytes([*c0, *c1]);
-            let sum = udp_sum(old, partial, f);
+            let sum = l4_sum(old, partial, f, apply_udp);
             [*c0, *c1] = sum.to_be_bytes();
         }
         L4::EchoRequest | L4::EchoReply => {
@@ -170,7 +160,7 @@ pub fn apply_keyed(frame: &mut Frame, l4: L4, f: &Forward, other: &FlowKey, src_
         L4::Udp => {
             put(b, L4_AT, ports.to_be_bytes());
             let old = be16(b, 40);
-            let sum = udp_sum(old, partial, f);
+            let sum = l4_sum(old, partial, f, apply_udp);
             put(b, 40, sum.to_be_bytes());
         }
         _ => {
@@ -199,7 +189,7 @@ pub fn apply_tcp(
     apply_below_l4(b, f, other, src_mac);
     put(b, L4_AT, ports_from(other).to_be_bytes());
     let old = be16(b, 50);
-    let sum = tcp_sum(old, partial, f);
+    let sum = l4_sum(old, partial, f, apply);
     put(b, 50, sum.to_be_bytes());
 }
 

@@ -9,18 +9,22 @@ pub const HEADROOM: usize = 64;
 /// Longest frame: 64 KiB of IP packet, an Ethernet header and two VLAN tags.
 pub const MAX_FRAME: usize = 65_536 + 14 + 8;
 
-/// Where the payload of a TCP superframe begins, with and without timestamps, and the bytes that the
-/// kernel copies with its headers (`port::sys::tap::BESIDE`).
-const PAYLOADS: [usize; 2] = [66 + 126, 54 + 126];
+/// Bytes of a TCP superframe's payload that a TAP is given beside its headers, so that what follows,
+/// which begins a page of the kernel's, does not lie at the same place of its page as in the buffer
+/// of whoever receives it: `rep movsb`, by which Linux copies where the processor has FSRM, takes 20
+/// times as long where the target lies 1 to 63 bytes behind the source modulo 4,096 (tried on Zen 3),
+/// and a buffer from malloc(3) begins 16 bytes into a page.
+pub const BESIDE: usize = 126;
+/// Where that begins, with and without timestamps.
+const PAYLOADS: [usize; 2] = [66 + BESIDE, 54 + BESIDE];
 const LINE: usize = 64;
 const PAGE: usize = 4096;
 /// Bytes of a buffer that no frame needs.
 const BESIDES: usize = HEADROOM + 2 * LINE;
 
 /// The first place from [`HEADROOM`] on, in a buffer at this address, where a frame is copied fast:
-/// its headers and its payload begin a cache line, and the payload not just before a page ends, since
-/// the kernel copies to the beginnings of pages and `rep movsb` is slow where the target lies 1 to 63
-/// bytes behind the source modulo 4,096.
+/// its headers and its payload begin a cache line, and what is copied to the beginning of a page not
+/// just before one ends: see [`BESIDE`].
 const fn room_at(addr: usize) -> usize {
     let [usual, bare] = PAYLOADS;
     let line = (addr + HEADROOM + usual).next_multiple_of(LINE);

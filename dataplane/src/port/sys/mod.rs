@@ -11,5 +11,6 @@ pub mod tap;
 pub mod tap_plain;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use ioctl::{TapError, check_name};

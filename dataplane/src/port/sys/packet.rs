@@ -267,7 +267,7 @@ impl PortQueue for PacketQueue {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        super::tap::write_with(&*self.fd, hdr, parts, send_error)
+        super::write::write_with(&*self.fd, hdr, parts, send_error)
     }
 
     fn poll_fd(&self) -> Option<RawFd> {

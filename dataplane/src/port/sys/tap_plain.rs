@@ -6,7 +6,8 @@
 //! from any thread).
 
 use super::ioctl::{self, TapError};
-use super::tap::{iff_error, send_error};
+use super::tap::iff_error;
+use super::write::send_error;
 use crate::frame::batch::MAX_FRAME;
 use crate::frame::{Batch, VnetHdr};
 use crate::port::{Caps, PortQueue, RecvError, SendError};

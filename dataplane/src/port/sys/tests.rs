@@ -146,7 +146,7 @@ fn superframes_are_taken_and_nonsense_is_refused() {
         q.send(&hdr, &[IoSlice::new(&f)]).unwrap();
         // Of many parts, as the coalescing stage writes it.
         let parts: Vec<IoSlice<'_>> = f.chunks(1000).map(IoSlice::new).collect();
-        assert!(parts.len() > tap::FEW);
+        assert!(parts.len() > super::write::FEW);
         q.send(&hdr, &parts).unwrap();
         let behind = VnetHdr {
             csum_start: 0xfff0,
