@@ -19,10 +19,10 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     filter: Option<String>,
     /// Rounds of each comparison; 7 unless told otherwise.
-    #[arg(long, value_name = "N")]
-    rounds: Option<usize>,
-    /// Numbers of flows for the established hits, separated by commas.
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: Option<u16>,
+    /// Numbers of flows for the established hits, up to 4,000,000, separated by commas.
+    #[arg(long, value_name = "N,..", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     flows: Vec<u32>,
     /// Small tables and few frames: shows that everything runs, the figures mean nothing.
     #[arg(long)]
@@ -49,7 +49,7 @@ fn bars(args: &Args) -> Result<()> {
         Scale::FULL
     };
     if let Some(n) = args.rounds {
-        scale.rounds = n.max(1);
+        scale.rounds = n.into();
     }
     if !args.flows.is_empty() {
         scale.flows = args.flows.clone().leak();
@@ -59,9 +59,12 @@ fn bars(args: &Args) -> Result<()> {
             .as_ref()
             .is_none_or(|f| name.contains(f.as_str()))
     };
-    let groups = GROUPS.iter().filter(|(name, _)| wanted(name));
+    let groups: Vec<_> = GROUPS.iter().filter(|(name, _)| wanted(name)).collect();
+    if let (true, Some(f)) = (groups.is_empty(), &args.filter) {
+        return Err(format!("no group has '{f}' in its name; see bars --list").into());
+    }
     if args.list {
-        groups.for_each(|(name, _)| println!("{name}"));
+        groups.iter().for_each(|(name, _)| println!("{name}"));
         return Ok(());
     }
     if cfg!(debug_assertions) && !args.small {

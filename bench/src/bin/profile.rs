@@ -19,10 +19,10 @@ use std::process::ExitCode;
 #[derive(Parser)]
 struct Args {
     /// Numbers of established flows.
-    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 10_000, 1_000_000])]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 10_000, 1_000_000], value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
     flows: Vec<u32>,
     /// Batches of 64 to count.
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
     batches: u32,
 }
 

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 #[derive(Parser)]
 struct Args {
     /// Rounds, each with a switchd of its own.
-    #[arg(long, value_name = "N", default_value = "5")]
-    rounds: usize,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rounds: u16,
 }
 
 /// What is timed, with its bar.
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 fn publish(args: &Args) -> Result<()> {
     control::forward::limits::raise();
-    let rounds = (0..args.rounds.max(1))
+    let rounds = (0..args.rounds)
         .map(|_| round())
         .collect::<Result<Vec<_>>>()?;
     println!("| what | median | least | most | bar |");

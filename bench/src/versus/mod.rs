@@ -19,6 +19,7 @@ use rounds::{Cores, rounds};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// First argument by which the program becomes switchd.
@@ -66,7 +67,11 @@ pub fn run(args: &Args, measures: &[&Measure]) -> Result<bool> {
         false => None,
     };
     // Now, and not after an hour, it shows whether it can be written.
-    let json = args.json.as_ref().map(File::create).transpose()?;
+    let create = |path: &PathBuf| {
+        let failed = |e| format!("--json: {} can't be written: {e}", path.display());
+        File::create(path).map_err(failed)
+    };
+    let json = args.json.as_ref().map(create).transpose()?;
     // A namespace is a descriptor.
     control::forward::limits::raise();
     let cc = Some(args.cc.clone()).filter(|cc| cc != "default");
