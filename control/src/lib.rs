@@ -15,5 +15,6 @@ pub mod netns;
 pub mod plan;
 pub mod replay;
 pub mod run;
+pub mod signals;
 pub mod uplink;
 pub mod workers;

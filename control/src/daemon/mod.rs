@@ -26,6 +26,7 @@ use crate::forward::RelayId;
 use crate::netns::NetnsId;
 use crate::plan::spec::scalar::Offload;
 use crate::plan::{Addresses, Failure, Plan};
+use crate::signals;
 use crate::uplink::sockets::Sockets;
 use crate::workers::Workers;
 use dataplane::base::{Mac, PortId, Role, RuleId};
@@ -78,14 +79,13 @@ impl Daemon {
     }
 }
 
-/// Runs a daemon until SIGTERM, SIGINT or SIGHUP.
+/// Runs a daemon until [a signal ends it](signals::that_end).
 ///
 /// # Errors
 /// See [`Daemon::start`]; also when the signals can't be watched.
 pub fn run(plan: Plan) -> Result<ExitCode, Failure> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     // Before anything is made, so that a signal during the start takes it away again.
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
+    let mut signals = signal_hook::iterator::Signals::new(signals::that_end())
         .map_err(|e| Failure::Refused(format!("cannot watch signals: {e}")))?;
     let daemon = Daemon::start(plan)?;
     if let Some(signal) = signals.forever().next() {

@@ -3,16 +3,16 @@
 use super::stage::{CONTROL, LOG, PUBLISHED, UPLINK, switchctl};
 use super::tale::Tale;
 use crate::plan::Failure;
+use crate::signals::that_end;
 use nix::unistd::getpid;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Says how to play, and waits for SIGINT, SIGTERM or SIGHUP.
+/// Says how to play, and waits for [a signal that ends it](that_end).
 ///
 /// # Errors
 /// Signals can't be waited for.
 pub fn keep(t: &mut Tale) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::refused)?;
+    let mut signals = Signals::new(that_end()).map_err(Failure::refused)?;
     for line in instructions(own_user_namespace()) {
         t.line(line);
     }

@@ -10,9 +10,9 @@ use super::{Made, published, with_ip};
 use crate::netns::sys::take_fd;
 use crate::plan::spec::scalar;
 use crate::plan::{Failure, IfName};
+use crate::signals::that_end;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -85,7 +85,7 @@ pub fn attach(args: &AttachArgs) -> Result<ExitCode, Failure> {
     let process =
         pidfd_open(pid.ok_or_else(no_process)?, PidfdFlags::empty()).map_err(|_| no_process())?;
     let (signals, told) = UnixStream::pair().map_err(Failure::refused)?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
+    for signal in that_end() {
         let told = told.try_clone().map_err(Failure::refused)?;
         signal_hook::low_level::pipe::register(signal, told).map_err(Failure::refused)?;
     }

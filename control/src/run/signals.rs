@@ -8,6 +8,7 @@
 //! the command stops, so does switchd, and the shell sees a stopped job; when the shell continues
 //! switchd, it gives the terminal back to the command's group and continues that.
 
+use crate::signals::{bit, ignored};
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -50,14 +51,6 @@ fn all() -> impl Iterator<Item = Signal> {
     FORWARDED.into_iter().chain(JOBS)
 }
 
-/// The signals that this process was told to ignore by who started it (nohup); a bit each, 1 is
-/// bit 0. proc(5), `SigIgn`.
-fn ignored(status: &str) -> u64 {
-    let mask = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
-    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
-        .unwrap_or(0)
-}
-
 /// Lets the signals through again: for the command, which starts with the parent's block.
 pub(super) fn unblock() -> Result<(), Errno> {
     all().collect::<SigSet>().thread_unblock()
@@ -69,8 +62,7 @@ impl Signals {
     /// # Errors
     /// No descriptor for them.
     pub fn take() -> Result<Signals, Errno> {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let skip = ignored(&status);
+        let skip = ignored();
         if skip & bit(Signal::SIGCHLD) != 0 {
             // Ignored, the kernel would take the child's end away before it could be read.
             let seen = std::sync::Arc::default();
@@ -184,10 +176,6 @@ const fn keys(signal: Signal) -> bool {
     matches!(signal, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTSTP)
 }
 
-const fn bit(signal: Signal) -> u64 {
-    1 << (signal as i32 - 1)
-}
-
 /// Stops this process by `signal`, so that the shell sees which; comes back when continued. The
 /// kernel does not stop a process that no shell could continue, except by SIGSTOP.
 fn stop(signal: Signal) -> Result<(), Errno> {
@@ -250,12 +238,5 @@ mod tests {
             Some(137)
         );
         assert_eq!(code(WaitStatus::Continued(pid)), None);
-    }
-
-    #[test]
-    fn ignored_signals_are_read() {
-        let mask = ignored("Name:\tx\nSigBlk:\tffff\nSigIgn:\t0000000000001001\n");
-        assert_eq!(mask, bit(Signal::SIGHUP) | bit(Signal::SIGPIPE));
-        assert_eq!(ignored(""), 0);
     }
 }

@@ -80,9 +80,27 @@ impl Daemon {
 
     /// The same with a control socket of the caller's choice, in `dir` or elsewhere.
     pub fn start_at<S: AsRef<OsStr>>(control: &Path, args: &[S], dir: tempfile::TempDir) -> Daemon {
+        Daemon::start_by(Command::new(bins::path("switchd")), control, args, dir)
+    }
+
+    /// The same under nohup(1), so with SIGHUP ignored.
+    pub fn start_under_nohup<S: AsRef<OsStr>>(args: &[S]) -> Daemon {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let control = dir.path().join("s.sock");
+        let mut nohup = Command::new("nohup");
+        nohup.arg(bins::path("switchd"));
+        Daemon::start_by(nohup, &control, args, dir)
+    }
+
+    fn start_by<S: AsRef<OsStr>>(
+        mut program: Command,
+        control: &Path,
+        args: &[S],
+        dir: tempfile::TempDir,
+    ) -> Daemon {
         let log = dir.path().join("log");
         let file = std::fs::File::create(&log).expect("a log file");
-        let child = Command::new(bins::path("switchd"))
+        let child = program
             .arg("--control")
             .arg(control)
             .args(args)

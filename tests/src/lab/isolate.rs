@@ -18,6 +18,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// Set to the test's name in the process that runs its body.
@@ -140,6 +142,7 @@ fn inside(body: impl FnOnce()) {
         );
         let _ = killpg(getpgrp(), Signal::SIGKILL);
     });
+    defaults().expect("handlers of signals");
     prepare().expect("an empty /run and a loopback interface");
     if let Err(e) = File::options().read(true).write(true).open("/dev/net/tun") {
         println!("{SKIPPED}/dev/net/tun: {e}");
@@ -147,6 +150,17 @@ fn inside(body: impl FnOnce()) {
     }
     body();
     println!("{PASSED}");
+}
+
+/// Gives what this process starts the usual signals, whoever ignores them above: nohup, or a shell
+/// that put the tests in the background. A handler becomes the default again in the program that is
+/// executed.
+fn defaults() -> std::io::Result<()> {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_default(signal as i32, always)?;
+    }
+    Ok(())
 }
 
 /// What each thread of each process of this group waits for in the kernel.

@@ -1,5 +1,6 @@
 //! What changes while traffic flows: ports come, go and die; the daemon ends and is killed.
 
+use nix::sys::signal::Signal;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -319,11 +320,24 @@ scenario!(sigint_ends_it_too, || {
         out,
         mut daemon,
     } = w;
-    daemon.signal(nix::sys::signal::Signal::SIGINT);
+    daemon.signal(Signal::SIGINT);
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
     for ns in c.iter().chain([&host, &out]) {
         assert_eq!(ns.links(), ["lo"]);
     }
+});
+
+scenario!(it_ends_with_its_terminal_but_not_under_nohup, || {
+    let mut daemon = Daemon::start::<&str>(&[]);
+    daemon.signal(Signal::SIGHUP);
+    assert_eq!(daemon.wait().code(), Some(0));
+    let daemon = Daemon::start_under_nohup::<&str>(&[]);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    assert_eq!(ignored & 1, 1, "SIGHUP stays ignored: {status}");
+    daemon.signal(Signal::SIGHUP);
+    daemon.terminate();
 });
 
 scenario!(many_switches_side_by_side, || {
