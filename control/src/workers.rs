@@ -18,6 +18,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use dataplane::base::counters::Totals;
 
@@ -55,6 +56,10 @@ impl Workers {
         });
         let pace = Pace {
             spin: plan.spin,
+            pause: match plan.low_latency {
+                true => Duration::ZERO,
+                false => Pace::default().pause,
+            },
             while_busy,
         };
         let shared = config.host.is_some();

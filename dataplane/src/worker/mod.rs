@@ -8,6 +8,7 @@
 mod busy;
 mod exchange;
 mod inline;
+mod moderation;
 mod run;
 mod runtime;
 mod spin;

@@ -1,6 +1,7 @@
 //! The loop of one worker thread.
 
 use super::busy::{Busy, WhileBusy};
+use super::moderation::{Moderation, PAUSE};
 use super::runtime::Event;
 use super::wait::{Lane, SPIN, Wait};
 use crate::base::{Instant, PortId};
@@ -10,6 +11,7 @@ use crate::port::{PortQueue, RecvError};
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +29,9 @@ pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 pub struct Pace {
     /// How long a worker polls at most before it blocks; zero: it blocks at once.
     pub spin: Duration,
+    /// How long a worker sleeps behind a batch of a fast one-way stream of datagrams, so that more
+    /// gather; zero: not at all.
+    pub pause: Duration,
     /// Told when a worker gets busy and when it falls idle.
     pub while_busy: Option<WhileBusy>,
 }
@@ -35,6 +40,7 @@ impl Default for Pace {
     fn default() -> Pace {
         Pace {
             spin: SPIN,
+            pause: PAUSE,
             while_busy: None,
         }
     }
@@ -94,6 +100,7 @@ pub struct Worker {
     /// Ports whose queue may have an answer to what was written to it.
     answering: Vec<PortId>,
     busy: Busy,
+    moderation: Moderation,
     commands: Receiver<Command>,
     events: Sender<Event>,
     clock: Clock,
@@ -119,6 +126,7 @@ impl Worker {
             wait,
             answering: Vec::new(),
             busy: Busy::new(pace.while_busy),
+            moderation: Moderation::new(pace.pause),
             commands,
             events,
             clock,
@@ -128,10 +136,16 @@ impl Worker {
 
     /// Runs until told to stop.
     pub fn run(mut self) {
+        // Where it can't be set, pauses are longer by the usual 50 µs.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         loop {
             let mut now = (self.clock)();
             while let Some(lane) = self.wait.next_ready() {
                 self.serve(lane, now);
+                now = (self.clock)();
+            }
+            if let Some(pause) = self.moderation.pause() {
+                std::thread::sleep(pause);
                 now = (self.clock)();
             }
             self.engine.tick(now, &mut self.batch, &mut self.queues);
@@ -177,6 +191,8 @@ impl Worker {
         if !self.batch.is_empty() {
             self.wait.found(lane, self.batch.len());
             self.busy.frames(now);
+            self.moderation
+                .heard(port, self.batch.frames(), matches!(more, Ok(true)), now);
             self.engine
                 .process(&mut self.batch, port, now, &mut self.queues);
             for (port, frame) in self.engine.take_quarantined() {
