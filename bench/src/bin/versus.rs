@@ -4,7 +4,7 @@
 //! traffic, so that it measures the code that it was built with and needs no other program.
 
 use bench::measure::Measure;
-use bench::nets::{serve, serve_patch};
+use bench::nets::{serve, serve_patch, takes};
 use bench::traffic::agent::serve_agent;
 use bench::versus::{AS_AGENT, AS_PATCH, AS_SWITCHD, Args, list, preflight, run};
 use control::cli::{Parsed, parse};
@@ -40,6 +40,9 @@ fn versus(args: &Args) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let measures = args.measures().map_err(Failure::Usage)?;
+    if let Err(code) = takes(&args.switchd) {
+        return Ok(code);
+    }
     let lack = match nix::unistd::geteuid().is_root() {
         true => match preflight() {
             Ok(()) => return compare(args, &measures),

@@ -11,7 +11,7 @@ mod veth;
 
 pub use all::{Nets, Wishes};
 pub use patch::{PatchNet, serve_patch};
-pub use switch::{SwitchNet, serve};
+pub use switch::{SwitchNet, serve, takes};
 pub use twin::TwinNet;
 pub use veth::{SlirpNet, VethNet};
 

@@ -67,6 +67,20 @@ pub fn serve(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whether switchd takes these flags, asked before anything is built. If not, its own line has said
+/// what is wrong, and the exit code is its.
+pub fn takes(flags: &[String]) -> std::result::Result<(), ExitCode> {
+    let words = std::iter::once("switchd").chain(flags.iter().map(String::as_str));
+    match parse::<Switchd>("switchd", words.map(OsString::from)) {
+        Parsed::Exit(code) => Err(code),
+        Parsed::Run(args) => match plan(&args.raw, &Surroundings::current()) {
+            Err(e @ Failure::Usage(_)) => Err(e.report("switchd")),
+            // What the system refuses is seen in the namespaces, which differ.
+            _ => Ok(()),
+        },
+    }
+}
+
 impl SwitchNet {
     /// Makes the hosts and starts `program`, a command that becomes switchd when flags follow;
     /// `flags` are further ones. `ports` containers are attached, at least two. What the daemon
