@@ -18,6 +18,12 @@ impl Tally {
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
+    /// Back to 0.
+    pub(super) fn reset(&self) {
+        self.packets.store(0, Relaxed);
+        self.bytes.store(0, Relaxed);
+    }
+
     /// Packets, bytes.
     pub fn get(&self) -> (u64, u64) {
         (self.packets.load(Relaxed), self.bytes.load(Relaxed))

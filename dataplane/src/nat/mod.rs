@@ -13,10 +13,13 @@ mod prf;
 pub mod publication;
 pub mod rules;
 mod space;
+mod tallies;
+pub mod view;
 
 pub use chains::{ChainCounters, NatReport, Tally};
 pub use frag::{FragKey, FragTable, FragVerdict, Fragment, HeldFragment, Lost, Offered};
 pub use ports::{Endpoint, InUse, Ports};
 pub use portset::PortSet;
 pub use publication::{Publication, PublishError, RuleReport};
-pub use rules::{Match, Rules};
+pub use rules::Rules;
+pub use view::Match;

@@ -21,6 +21,14 @@ pub struct Publication {
     pub port: u16,
 }
 
+impl Publication {
+    /// Container port of `last`.
+    pub(super) const fn port_last(&self) -> u16 {
+        self.port
+            .saturating_add(self.last.saturating_sub(self.first))
+    }
+}
+
 impl fmt::Display for Publication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(ip) = self.host_ip {
@@ -32,7 +40,7 @@ impl fmt::Display for Publication {
         }
         write!(f, ":{}:{}", self.ip, self.port)?;
         if self.last != self.first {
-            write!(f, "-{}", self.port.saturating_add(self.last - self.first))?;
+            write!(f, "-{}", self.port_last())?;
         }
         write!(f, "/{}", self.proto.name())
     }

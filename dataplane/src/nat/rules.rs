@@ -4,205 +4,40 @@
 //! what it does not touch. A look-up costs two steps by port, so it is flat from one rule to
 //! 65,000 ports; publishing costs the pages that the range touches, however many rules there are.
 
-use super::chains::Tally;
-use super::portmap::PortMap;
 use super::portset::PortSet;
 use super::publication::{Publication, PublishError, RuleReport};
-use crate::base::mem::prefetch;
+use super::tallies::{Place, Places};
+use super::view::{External, Match, View};
 use crate::base::{Proto, RuleId};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The destination that a rule gives a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Match {
-    /// The rule.
-    pub rule: RuleId,
-    /// The container.
-    pub to: Ipv4Addr,
-    /// Its port.
-    pub to_port: u16,
-}
-
-/// Protocol, address and port of a first packet, before translation.
-pub type External = (Proto, Ipv4Addr, u16);
-
-/// One cache line: of many rules each first packet brings its own near.
-#[repr(align(64))]
+/// A rule as the control side knows it.
+#[derive(Clone, Copy)]
 struct Rule {
-    id: RuleId,
     publication: Publication,
-    dnat: Tally,
-    masquerade: Tally,
+    tally: Place,
 }
 
-impl Rule {
-    /// Last container port.
-    fn target_last(&self) -> u16 {
-        let p = &self.publication;
-        p.port.saturating_add(p.last - p.first)
-    }
-}
-
-/// Port maps by address, sorted by it.
-#[derive(Clone, Default)]
-struct ByAddress(Vec<(Ipv4Addr, Arc<PortMap<Rule>>)>);
-
-impl ByAddress {
-    fn get(&self, ip: Ipv4Addr) -> Option<&PortMap<Rule>> {
-        let i = self.0.binary_search_by_key(&ip, |e| e.0).ok()?;
-        self.0.get(i).map(|e| &*e.1)
-    }
-
-    /// Changes the map of `ip`, made if it is missing, removed if it ends up empty.
-    fn change(&mut self, ip: Ipv4Addr, f: impl FnOnce(&mut PortMap<Rule>)) {
-        let i = match self.0.binary_search_by_key(&ip, |e| e.0) {
-            Ok(i) => i,
-            Err(i) => {
-                self.0.insert(i, (ip, Arc::new(PortMap::new())));
-                i
-            }
-        };
-        if let Some((_, map)) = self.0.get_mut(i) {
-            let map = Arc::make_mut(map);
-            f(map);
-            if map.is_empty() {
-                self.0.remove(i);
-            }
-        }
-    }
-}
-
-/// The rules of one protocol.
-#[derive(Clone)]
-struct Chain {
-    /// Rules for any address, by external port.
-    any: Arc<PortMap<Rule>>,
-    /// Rules for one address, by it and external port.
-    hosts: ByAddress,
-    /// By container and container port; of several rules the oldest.
-    targets: ByAddress,
-}
-
-impl Chain {
-    fn new() -> Chain {
-        Chain {
-            any: Arc::new(PortMap::new()),
-            hosts: ByAddress::default(),
-            targets: ByAddress::default(),
-        }
-    }
-
-    /// The rule for a packet to this address and port.
-    fn external(&self, ip: Ipv4Addr, port: u16) -> Option<&Arc<Rule>> {
-        match self.any.get(port) {
-            Some(rule) => Some(rule),
-            None => self.hosts.get(ip)?.get(port),
-        }
-    }
-
-    /// A rule that takes a port of `p` on an overlapping address.
-    fn in_the_way(&self, p: &Publication) -> Option<&Arc<Rule>> {
-        self.any
-            .first_in(p.first, p.last)
-            .or_else(|| match p.host_ip {
-                Some(ip) => self.hosts.get(ip)?.first_in(p.first, p.last),
-                None => {
-                    let maps = self.hosts.0.iter();
-                    maps.filter_map(|(_, m)| m.first_in(p.first, p.last)).next()
-                }
-            })
-    }
-
-    fn set_external(&mut self, p: &Publication, rule: Option<&Arc<Rule>>) {
-        let set = |m: &mut PortMap<Rule>| m.update(p.first, p.last, |_| rule.cloned());
-        match p.host_ip {
-            None => set(Arc::make_mut(&mut self.any)),
-            Some(ip) => self.hosts.change(ip, set),
-        }
-    }
-
-    fn add_target(&mut self, rule: &Arc<Rule>) {
-        let p = &rule.publication;
-        self.targets.change(p.ip, |m| {
-            m.update(p.port, rule.target_last(), |present| match present {
-                Some(old) if old.id < rule.id => Some(old.clone()),
-                _ => Some(rule.clone()),
-            });
-        });
-    }
-}
-
-/// The rules as they stood at one moment.
-#[derive(Clone)]
-pub struct View {
-    tcp: Chain,
-    udp: Chain,
-}
-
-impl View {
-    fn chain(&self, proto: Proto) -> Option<&Chain> {
-        match proto {
-            Proto::TCP => Some(&self.tcp),
-            Proto::UDP => Some(&self.udp),
-            _ => None,
-        }
-    }
-
-    fn chain_mut(&mut self, proto: Proto) -> Option<&mut Chain> {
-        match proto {
-            Proto::TCP => Some(&mut self.tcp),
-            Proto::UDP => Some(&mut self.udp),
-            _ => None,
-        }
-    }
-}
-
-impl View {
-    fn rule(&self, (proto, ip, port): External) -> Option<&Rule> {
-        Some(self.chain(proto)?.external(ip, port)?)
-    }
-
-    /// Where a packet to this address and port goes. The caller decides for which ingress and
-    /// which local addresses the rules hold.
-    pub fn lookup(&self, to: External) -> Option<Match> {
-        let rule = self.rule(to)?;
-        let p = &rule.publication;
-        Some(Match {
-            rule: rule.id,
-            to: p.ip,
-            to_port: p.port.saturating_add(to.2 - p.first),
-        })
-    }
-
-    /// Brings near the place where [`View::prefetch`] will find the rule for this port.
-    pub fn prefetch_slot(&self, (proto, port): (Proto, u16)) {
-        if let Some(slot) = self.chain(proto).and_then(|c| c.any.slot(port)) {
-            prefetch(slot);
-        }
-    }
-
-    /// Brings the rule for this destination near, if there is one: for a batch of first packets
-    /// before each is looked up.
-    pub fn prefetch(&self, to: External) {
-        if let Some(rule) = self.rule(to) {
-            prefetch(rule);
-        }
-    }
+/// What is held while a change is made.
+#[derive(Default)]
+struct Changes {
+    last_id: u32,
+    places: Places,
 }
 
 /// All published ports. Shared by the workers, changed by the control side.
 pub struct Rules {
     now: ArcSwap<View>,
-    by_id: DashMap<RuleId, Arc<Rule>>,
+    by_id: DashMap<NonZeroU32, Rule>,
     tcp_ports: PortSet,
     udp_ports: PortSet,
     /// Never contains a port.
     no_ports: PortSet,
-    /// The last id given; held while a change is made.
-    last_id: Mutex<u32>,
+    changes: Mutex<Changes>,
 }
 
 impl Default for Rules {
@@ -215,16 +50,17 @@ impl Rules {
     /// No rules.
     pub fn new() -> Rules {
         Rules {
-            now: ArcSwap::from_pointee(View {
-                tcp: Chain::new(),
-                udp: Chain::new(),
-            }),
+            now: ArcSwap::from_pointee(View::new()),
             by_id: DashMap::new(),
             tcp_ports: PortSet::new(),
             udp_ports: PortSet::new(),
             no_ports: PortSet::new(),
-            last_id: Mutex::new(0),
+            changes: Mutex::default(),
         }
+    }
+
+    fn change(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a rule. Ids count from 1 and are never used again.
@@ -236,71 +72,65 @@ impl Rules {
         if p.first == 0 || p.port == 0 || !matches!(fits, Some(Some(_))) {
             return Err(PublishError::Range(p));
         }
-        let mut last_id = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changes = self.change();
         let mut next = View::clone(&self.now.load());
-        let Some(chain) = next.chain_mut(p.proto) else {
+        let Some(chain) = next.chain(p.proto) else {
             return Err(PublishError::Protocol(p.proto.0));
         };
-        if let Some(old) = chain.in_the_way(&p) {
-            let old = old.publication;
+        let old = chain.in_the_way(&p).and_then(|id| self.by_id(id));
+        if let Some(Rule { publication, .. }) = old {
+            let old = publication;
             return Err(PublishError::Overlap { new: p, old });
         }
-        *last_id = last_id.saturating_add(1);
-        let id = RuleId(*last_id);
-        let rule = Arc::new(Rule {
-            id,
-            publication: p,
-            dnat: Tally::default(),
-            masquerade: Tally::default(),
-        });
-        chain.set_external(&p, Some(&rule));
-        chain.add_target(&rule);
+        changes.last_id = changes.last_id.saturating_add(1);
+        let id = NonZeroU32::new(changes.last_id).unwrap_or(NonZeroU32::MAX);
+        let tally = changes.places.take(&mut next.tallies);
+        if let Some(chain) = next.chain_mut(p.proto) {
+            chain.insert(id, &p, tally);
+        }
         self.published_ports(p.proto).insert_range(p.first, p.last);
-        self.by_id.insert(id, rule);
+        let publication = p;
+        self.by_id.insert(id, Rule { publication, tally });
         self.now.store(Arc::new(next));
-        Ok(id)
+        Ok(RuleId(id.get()))
     }
 
     /// Removes a rule; `None` if there is none of this id. When it returns, no look-up begun
     /// afterwards finds the rule.
     pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
-        let _change = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, rule) = self.by_id.remove(&id)?;
-        let p = rule.publication;
+        let mut changes = self.change();
+        let id = NonZeroU32::new(id.0)?;
+        let (_, Rule { publication, tally }) = self.by_id.remove(&id)?;
+        let p = &publication;
         let mut next = View::clone(&self.now.load());
         let chain = next.chain_mut(p.proto)?;
-        chain.set_external(&p, None);
-        let (port, last) = (p.port, rule.target_last());
-        chain.targets.change(p.ip, |m| {
-            m.update(port, last, |r| r.filter(|r| r.id != id).cloned());
-        });
-        // Younger rules for the same container ports come to light.
-        let mut shadowed: Vec<_> = self
+        let mut same: Vec<_> = self
             .by_id
             .iter()
-            .filter(|r| {
-                let q = &r.publication;
-                (q.proto, q.ip) == (p.proto, p.ip) && q.port <= last && r.target_last() >= port
+            .map(|r| (*r.key(), r.publication))
+            .filter(|(_, q)| {
+                (q.proto, q.ip) == (p.proto, p.ip)
+                    && q.port <= p.port_last()
+                    && q.port_last() >= p.port
             })
-            .map(|r| r.value().clone())
             .collect();
-        shadowed.sort_by_key(|r| r.id);
-        for r in &shadowed {
-            chain.add_target(r);
-        }
+        same.sort_by_key(|(id, _)| *id);
+        chain.remove(id, p, same.iter().map(|(id, p)| (*id, p)));
         let ports = self.published_ports(p.proto);
         match p.host_ip {
             None => ports.remove_range(p.first, p.last),
             // The same ports may be published on another address.
-            Some(_) => {
-                let hosts = &chain.hosts.0;
-                (p.first..=p.last)
-                    .filter(|port| hosts.iter().all(|(_, m)| m.get(*port).is_none()))
-                    .for_each(|port| ports.remove(port));
-            }
+            Some(_) => (p.first..=p.last)
+                .filter(|port| !chain.on_some_host(*port))
+                .for_each(|port| ports.remove(port)),
         }
         self.now.store(Arc::new(next));
-        Some(p)
+        changes.places.give(tally);
+        Some(publication)
+    }
+
+    fn by_id(&self, id: RuleId) -> Option<Rule> {
+        Some(*self.by_id.get(&NonZeroU32::new(id.0)?)?)
     }
 
     /// The rules at this moment, for several look-ups.
@@ -322,10 +152,7 @@ impl Rules {
     /// external port. Masquerade gives a container that speaks from a published port that same
     /// external port.
     pub fn by_target(&self, proto: Proto, ip: Ipv4Addr, port: u16) -> Option<(RuleId, u16)> {
-        let view = self.view();
-        let rule = view.chain(proto)?.targets.get(ip)?.get(port)?;
-        let p = &rule.publication;
-        Some((rule.id, p.first.saturating_add(port - p.port)))
+        self.view().chain(proto)?.by_target(ip, port)
     }
 
     /// Whether a rule takes external port `port`, on whatever address.
@@ -350,34 +177,39 @@ impl Rules {
     /// has to be counted, and so to ask once more, after it was installed.
     pub fn count(&self, to: External, id: RuleId, bytes: u64, hairpin: bool) -> bool {
         let view = self.view();
-        let Some(rule) = view.rule(to).filter(|r| r.id == id) else {
+        let Some(entry) = view.entry(to).filter(|e| e.rule() == id) else {
             return false;
         };
-        rule.dnat.add(bytes);
-        if hairpin {
-            rule.masquerade.add(bytes);
+        if let Some(dnat) = view.tallies.dnat(entry.tally) {
+            dnat.add(bytes);
+        }
+        if let Some(masquerade) = view.tallies.masquerade(entry.tally).filter(|_| hairpin) {
+            masquerade.add(bytes);
         }
         true
     }
 
     /// Every rule with its counters, oldest first.
     pub fn report(&self) -> Vec<RuleReport> {
+        let _no_change = self.change();
+        let view = self.view();
         let mut all: Vec<_> = self
             .by_id
             .iter()
-            .map(|r| RuleReport {
-                id: r.id,
-                publication: r.publication,
-                dnat: r.dnat.get(),
-                masquerade: r.masquerade.get(),
+            .map(|r| {
+                let (dnat, masquerade) = view.tallies.get(r.tally);
+                RuleReport {
+                    id: RuleId(r.key().get()),
+                    publication: r.publication,
+                    dnat,
+                    masquerade,
+                }
             })
             .collect();
         all.sort_by_key(|r| r.id);
         all
     }
 }
-
-const _: () = assert!(size_of::<Rule>() == 64);
 
 #[cfg(test)]
 #[path = "rules_tests.rs"]

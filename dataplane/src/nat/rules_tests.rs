@@ -53,7 +53,10 @@ fn refuses_what_is_no_publication() {
         tcp(5, 5, C1, 0),
         tcp(1, 10, C1, 65_527),
     ] {
-        assert_eq!(r.publish(bad), Err(PublishError::Range(bad)));
+        let refused = r.publish(bad);
+        assert_eq!(refused, Err(PublishError::Range(bad)));
+        // What was refused can be said, too.
+        assert!(refused.unwrap_err().to_string().contains("1 to 65535"));
     }
     r.publish(tcp(1, 10, C1, 65_526)).unwrap();
     let icmp = Publication {

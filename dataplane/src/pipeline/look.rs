@@ -8,7 +8,7 @@ use crate::frame::parse::{self, Tcp, bits};
 use crate::frame::{Frame, L3, L4, Parsed};
 use crate::guard::Guard;
 use crate::l2::FdbKey;
-use crate::nat::rules::View;
+use crate::nat::view::View;
 use crate::slow::connect;
 use crate::slow::switch::Switch;
 

@@ -12,7 +12,7 @@ use crate::flow::record::flags;
 use crate::flow::{FlowKey, Record, RecordId, Zone};
 use crate::frame::L4;
 use crate::frame::parse::tcp_flags::{ACK, FIN, RST, SYN};
-use crate::nat::rules::{External, View};
+use crate::nat::view::{External, View};
 use std::net::Ipv4Addr;
 
 /// Protocols that don't survive another address: DCCP and UDP-Lite sum the addresses in places
@@ -139,7 +139,7 @@ impl Ctx<'_> {
         })
     }
 
-    pub(super) fn published(&self, t: &Tuple) -> Option<crate::nat::rules::Match> {
+    pub(super) fn published(&self, t: &Tuple) -> Option<crate::nat::Match> {
         matches!(t.proto, Proto::TCP | Proto::UDP)
             .then(|| self.rules.lookup(external(t)))
             .flatten()

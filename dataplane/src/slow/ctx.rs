@@ -6,7 +6,7 @@ use super::switch::Switch;
 use crate::base::{Config, Counters, Instant, PortId, Reason};
 use crate::flow::RecordId;
 use crate::frame::Frame;
-use crate::nat::rules::View;
+use crate::nat::view::View;
 
 /// What becomes of the frame in a slot. The caller owns its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

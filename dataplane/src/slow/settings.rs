@@ -4,7 +4,7 @@
 use super::ports::PortTable;
 use super::switch::Switch;
 use crate::base::Config;
-use crate::nat::rules::View;
+use crate::nat::view::View;
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use std::ops::Deref;
