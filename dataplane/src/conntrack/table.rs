@@ -7,6 +7,7 @@ use crate::base::sync::{Mutex, MutexGuard};
 use crate::base::time::millis_u32;
 use crate::base::{Limits, Timeouts};
 use crate::base::{PortId, Reason, RuleId, Tick, Tuple};
+use crate::flow::index::Candidate;
 use crate::flow::record::flags;
 use crate::flow::{Dir, Epochs, FlowKey, Index, Record, RecordId, Slab, Zone};
 use crossbeam_utils::CachePadded;
@@ -109,6 +110,14 @@ struct PortUse {
 }
 
 impl Conntrack {
+    /// Brings near the record that a frame may need, if there is one.
+    #[inline(always)]
+    pub fn fetch(&self, candidate: Candidate) {
+        if let Some(r) = candidate.get().and_then(|(id, _)| self.slab.get(id)) {
+            r.prefetch();
+        }
+    }
+
     /// Empty tables for `workers` workers (and one more reader, number `workers`: whoever lists or
     /// sweeps from outside).
     pub fn new(limits: Limits, timeouts: &Timeouts, keyed: Keyed, workers: usize) -> Conntrack {

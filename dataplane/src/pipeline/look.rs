@@ -160,11 +160,17 @@ impl Look {
         }
     }
 
-    /// Looks for a record in the first bucket and asks for its lines. True when there is none and
-    /// the second bucket, which was asked for, has to be looked at. `last` is what the frame before
-    /// found: frames of one flow come in runs, and the same hash finds the same.
+    /// Looks for a record in the first bucket. True when there is none and the second bucket, which
+    /// was asked for, has to be looked at. `last` is what the frame before found: frames of one flow
+    /// come in runs, and the same hash finds the same. `ahead` becomes what is to be fetched.
     #[inline(always)]
-    pub fn find_candidate(&mut self, ct: &Conntrack, last: &mut (u64, Candidate)) -> bool {
+    pub fn find_candidate(
+        &mut self,
+        ct: &Conntrack,
+        last: &mut (u64, Candidate),
+        ahead: &mut Candidate,
+    ) -> bool {
+        *ahead = Candidate::default();
         if self.keyed().is_none() {
             return false;
         }
@@ -174,7 +180,7 @@ impl Look {
         }
         self.candidate = ct.index.candidate(self.hash);
         *last = (self.hash, self.candidate);
-        self.fetch(ct);
+        *ahead = self.candidate;
         if self.candidate.is_none() {
             ct.index.prefetch_second(self.hash);
         }
@@ -197,7 +203,6 @@ impl Look {
             return false;
         };
         self.candidate = sw.conntrack.index.second_candidate(self.hash);
-        self.fetch(&sw.conntrack);
         if self.candidate.is_none() && zone == Zone::Uplink {
             let t = self.key.tuple();
             rules.prefetch((t.proto, t.dst, t.dport));
@@ -209,13 +214,6 @@ impl Look {
     pub fn expect_connection(&self, sw: &Switch, cfg: &Config, rules: &View) {
         if self.keyed().is_some() && self.candidate.is_none() {
             connect::expect(sw, cfg, rules, &self.key);
-        }
-    }
-
-    #[inline(always)]
-    fn fetch(&self, ct: &Conntrack) {
-        if let Some(r) = self.candidate.get().and_then(|(id, _)| ct.slab.get(id)) {
-            r.prefetch();
         }
     }
 }

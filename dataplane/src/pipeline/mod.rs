@@ -24,6 +24,7 @@ pub mod tx;
 use crate::base::counters::Counters;
 use crate::base::{Instant, PortId, Reason, Role, Tick};
 use crate::conntrack::Wheel;
+use crate::flow::index::Candidate;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
 use crate::guard::Guard;
@@ -41,6 +42,10 @@ use express::Lane;
 use look::Look;
 pub use tx::Tx;
 
+/// So many frames before it is needed a record is asked for. A core has some two dozen requests for
+/// cache lines under way at a time, and of what a whole batch asks for at once a part is lost.
+const AHEAD: usize = 10;
+
 /// One worker's end of the switch.
 pub struct Engine {
     sw: Arc<Switch>,
@@ -53,6 +58,9 @@ pub struct Engine {
 struct Work {
     worker: usize,
     looks: Box<[Look]>,
+    /// The record that each frame of the batch needs, none where the frame before needs the same;
+    /// behind the last, [`AHEAD`] times none.
+    ahead: Box<[Candidate]>,
     /// Those without a record in the first place where it may be.
     missed: Vec<usize>,
     /// Frames of the batch that have been looked at.
@@ -76,6 +84,7 @@ impl Engine {
         let work = Work {
             worker,
             looks: (0..BATCH).map(|_| Look::default()).collect(),
+            ahead: vec![Candidate::default(); BATCH + AHEAD].into(),
             missed: Vec::with_capacity(BATCH),
             looked: 0,
             verdicts: Vec::with_capacity(BATCH),
@@ -210,7 +219,7 @@ impl Work {
     }
 
     /// The batched stages: parse all and guard those that take no lane, hash all and fetch their
-    /// buckets, fetch their records. The cache misses of a batch overlap.
+    /// buckets, find all, fetch the first ones' records. The cache misses of a batch overlap.
     #[inline(never)]
     fn look_up(&mut self, sw: &Switch, set: Set<'_>, batch: &mut Batch, ingress: PortId) {
         let Set { cfg, ports, .. } = set;
@@ -231,11 +240,18 @@ impl Work {
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
         let mut last = Default::default();
-        for (n, look) in looks.iter_mut().enumerate() {
-            if look.find_candidate(&sw.conntrack, &mut last) {
+        for (n, (look, ahead)) in looks.iter_mut().zip(self.ahead.iter_mut()).enumerate() {
+            if look.find_candidate(&sw.conntrack, &mut last, ahead) {
                 self.missed.push(n);
             }
+            if n < AHEAD {
+                sw.conntrack.fetch(*ahead);
+            }
         }
+        let rest = self.ahead.get_mut(self.looked..).unwrap_or_default();
+        rest.iter_mut()
+            .take(AHEAD)
+            .for_each(|a| *a = Candidate::default());
         if !self.missed.is_empty() {
             self.look_further(sw, set);
         }
@@ -247,10 +263,17 @@ impl Work {
         for n in &self.missed {
             looks.get(*n).inspect(|look| look.expect_rule(rules));
         }
+        let ahead = &mut self.ahead;
         self.missed.retain(|n| {
-            looks
-                .get_mut(*n)
-                .is_some_and(|look| look.find_second_candidate(sw, rules))
+            let (Some(look), Some(ahead)) = (looks.get_mut(*n), ahead.get_mut(*n)) else {
+                return false;
+            };
+            let none = look.find_second_candidate(sw, rules);
+            *ahead = look.candidate;
+            if *n < AHEAD {
+                sw.conntrack.fetch(*ahead);
+            }
+            none
         });
         for n in &self.missed {
             looks
@@ -259,7 +282,8 @@ impl Work {
         }
     }
 
-    /// Acts on the frames that have no verdict yet, in order.
+    /// Acts on the frames that have no verdict yet, in order, and fetches the records of those that
+    /// come a little later.
     #[inline(never)]
     fn act_all(
         &mut self,
@@ -290,7 +314,9 @@ impl Work {
         let mut heard = Heard::default();
         let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
         let looks = self.looks.get_mut(done..).unwrap_or_default();
-        for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
+        let ahead = self.ahead.get(done + AHEAD..).unwrap_or_default();
+        for (n, ((frame, look), ahead)) in frames.iter_mut().zip(looks).zip(ahead).enumerate() {
+            sw.conntrack.fetch(*ahead);
             let slot = (done + n) as u16;
             let v = match express::pass(&mut ctx, frame, look, &at, &mut heard) {
                 Some(v) => v,
