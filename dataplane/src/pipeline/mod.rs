@@ -44,7 +44,10 @@ pub use tx::Tx;
 
 /// So many frames before it is needed a record is asked for. A core has some two dozen requests for
 /// cache lines under way at a time, and of what a whole batch asks for at once a part is lost.
-const AHEAD: usize = 10;
+const AHEAD: usize = 16;
+
+/// Of the first [`AHEAD`] records one is asked for at every third frame that is looked up.
+const PACE: usize = 3;
 
 /// One worker's end of the switch.
 pub struct Engine {
@@ -240,18 +243,27 @@ impl Work {
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
         let mut last = Default::default();
-        for (n, (look, ahead)) in looks.iter_mut().zip(self.ahead.iter_mut()).enumerate() {
-            if look.find_candidate(&sw.conntrack, &mut last, ahead) {
-                self.missed.push(n);
+        for (k, some) in looks.chunks_mut(PACE).enumerate() {
+            for (look, n) in some.iter_mut().zip(k * PACE..) {
+                let Some(ahead) = self.ahead.get_mut(n) else {
+                    break;
+                };
+                if look.find_candidate(&sw.conntrack, &mut last, ahead) {
+                    self.missed.push(n);
+                }
             }
-            if n < AHEAD {
-                sw.conntrack.fetch(*ahead);
+            if let Some(record) = self.ahead.get(k).filter(|_| k < AHEAD) {
+                sw.conntrack.fetch(*record);
             }
         }
-        let rest = self.ahead.get_mut(self.looked..).unwrap_or_default();
-        rest.iter_mut()
-            .take(AHEAD)
-            .for_each(|a| *a = Candidate::default());
+        let behind = self.ahead.get_mut(self.looked..).unwrap_or_default();
+        for none in behind.iter_mut().take(AHEAD) {
+            *none = Candidate::default();
+        }
+        let fetched = self.looked.div_ceil(PACE);
+        for record in self.ahead.get(fetched..AHEAD).unwrap_or_default() {
+            sw.conntrack.fetch(*record);
+        }
         if !self.missed.is_empty() {
             self.look_further(sw, set);
         }
