@@ -110,14 +110,6 @@ struct PortUse {
 }
 
 impl Conntrack {
-    /// Brings near the record that a frame may need, if there is one.
-    #[inline(always)]
-    pub fn fetch(&self, candidate: Candidate) {
-        if let Some(r) = candidate.get().and_then(|(id, _)| self.slab.get(id)) {
-            r.prefetch();
-        }
-    }
-
     /// Empty tables for `workers` workers (and one more reader, number `workers`: whoever lists or
     /// sweeps from outside).
     pub fn new(limits: Limits, timeouts: &Timeouts, keyed: Keyed, workers: usize) -> Conntrack {
@@ -177,6 +169,14 @@ impl Conntrack {
     #[inline]
     pub fn expired(&self, r: &Record, now: Tick) -> bool {
         now.since(r.last_seen()) >= self.timeout_ms(r.state.load(Relaxed))
+    }
+
+    /// Brings near the record that a frame may need, if there is one.
+    #[inline(always)]
+    pub fn fetch(&self, candidate: Candidate) {
+        if let Some(r) = candidate.get().and_then(|(id, _)| self.slab.get(id)) {
+            r.prefetch();
+        }
     }
 
     /// The live, unexpired connection with this key.

@@ -12,7 +12,6 @@ use crate::base::{Proto, RuleId};
 use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use std::net::Ipv4Addr;
-use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A rule as the control side knows it.
@@ -25,14 +24,14 @@ struct Rule {
 /// What is held while a change is made.
 #[derive(Default)]
 struct Changes {
-    last_id: u32,
+    last_id: RuleId,
     places: Places,
 }
 
 /// All published ports. Shared by the workers, changed by the control side.
 pub struct Rules {
     now: ArcSwap<View>,
-    by_id: DashMap<NonZeroU32, Rule>,
+    by_id: DashMap<RuleId, Rule>,
     tcp_ports: PortSet,
     udp_ports: PortSet,
     /// Never contains a port.
@@ -77,13 +76,12 @@ impl Rules {
         let Some(chain) = next.chain(p.proto) else {
             return Err(PublishError::Protocol(p.proto.0));
         };
-        let old = chain.in_the_way(&p).and_then(|id| self.by_id(id));
-        if let Some(Rule { publication, .. }) = old {
-            let old = publication;
+        if let Some(old) = chain.in_the_way(&p).and_then(|id| self.by_id.get(&id)) {
+            let old = old.publication;
             return Err(PublishError::Overlap { new: p, old });
         }
-        changes.last_id = changes.last_id.saturating_add(1);
-        let id = NonZeroU32::new(changes.last_id).unwrap_or(NonZeroU32::MAX);
+        let id = RuleId(changes.last_id.0.saturating_add(1));
+        changes.last_id = id;
         let tally = changes.places.take(&mut next.tallies);
         if let Some(chain) = next.chain_mut(p.proto) {
             chain.insert(id, &p, tally);
@@ -92,14 +90,13 @@ impl Rules {
         let publication = p;
         self.by_id.insert(id, Rule { publication, tally });
         self.now.store(Arc::new(next));
-        Ok(RuleId(id.get()))
+        Ok(id)
     }
 
     /// Removes a rule; `None` if there is none of this id. When it returns, no look-up begun
     /// afterwards finds the rule.
     pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
         let mut changes = self.change();
-        let id = NonZeroU32::new(id.0)?;
         let (_, Rule { publication, tally }) = self.by_id.remove(&id)?;
         let p = &publication;
         let mut next = View::clone(&self.now.load());
@@ -115,7 +112,7 @@ impl Rules {
             })
             .collect();
         same.sort_by_key(|(id, _)| *id);
-        chain.remove(id, p, same.iter().map(|(id, p)| (*id, p)));
+        chain.remove(id, p, &same);
         let ports = self.published_ports(p.proto);
         match p.host_ip {
             None => ports.remove_range(p.first, p.last),
@@ -127,10 +124,6 @@ impl Rules {
         self.now.store(Arc::new(next));
         changes.places.give(tally);
         Some(publication)
-    }
-
-    fn by_id(&self, id: RuleId) -> Option<Rule> {
-        Some(*self.by_id.get(&NonZeroU32::new(id.0)?)?)
     }
 
     /// The rules at this moment, for several look-ups.
@@ -180,12 +173,7 @@ impl Rules {
         let Some(entry) = view.entry(to).filter(|e| e.rule() == id) else {
             return false;
         };
-        if let Some(dnat) = view.tallies.dnat(entry.tally) {
-            dnat.add(bytes);
-        }
-        if let Some(masquerade) = view.tallies.masquerade(entry.tally).filter(|_| hairpin) {
-            masquerade.add(bytes);
-        }
+        view.tallies.count(entry.tally, bytes, hairpin);
         true
     }
 
@@ -199,7 +187,7 @@ impl Rules {
             .map(|r| {
                 let (dnat, masquerade) = view.tallies.get(r.tally);
                 RuleReport {
-                    id: RuleId(r.key().get()),
+                    id: *r.key(),
                     publication: r.publication,
                     dnat,
                     masquerade,

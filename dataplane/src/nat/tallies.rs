@@ -51,9 +51,20 @@ impl Tallies {
 
     /// Those of them whose source was translated too.
     #[inline]
-    pub(super) fn masquerade(&self, place: Place) -> Option<&Tally> {
+    fn masquerade(&self, place: Place) -> Option<&Tally> {
         let (block, i) = place.parts();
         self.0.get(block)?.masquerade.get(i)
+    }
+
+    /// Counts a first packet, as a hairpin too if it is one.
+    #[inline]
+    pub(super) fn count(&self, place: Place, bytes: u64, hairpin: bool) {
+        if let Some(dnat) = self.dnat(place) {
+            dnat.add(bytes);
+        }
+        if hairpin && let Some(masquerade) = self.masquerade(place) {
+            masquerade.add(bytes);
+        }
     }
 
     /// Packets and bytes of both.

@@ -27,7 +27,8 @@ pub type External = (Proto, Ipv4Addr, u16);
 /// the counters. Four share a cache line.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
-    id: NonZeroU32,
+    /// A [`RuleId`], which is never 0: so an empty slot is no longer than a full one.
+    rule: NonZeroU32,
     to: Ipv4Addr,
     pub(super) tally: Place,
     /// Container port less external port, modulo 2^16: the same throughout a range.
@@ -38,14 +39,14 @@ const _: () = assert!(size_of::<Option<Entry>>() == 16);
 
 impl Entry {
     pub(super) const fn rule(&self) -> RuleId {
-        RuleId(self.id.get())
+        RuleId(self.rule.get())
     }
 }
 
 /// What stands at a container's port.
 #[derive(Clone, Copy)]
 struct Target {
-    id: NonZeroU32,
+    rule: RuleId,
     /// As in [`Entry`].
     shift: u16,
 }
@@ -133,39 +134,40 @@ impl Chain {
     }
 
     /// Adds a rule whose ports nothing takes.
-    pub(super) fn insert(&mut self, id: NonZeroU32, p: &Publication, tally: Place) {
-        let entry = Entry {
-            id,
+    pub(super) fn insert(&mut self, rule: RuleId, p: &Publication, tally: Place) {
+        let entry = NonZeroU32::new(rule.0).map(|rule| Entry {
+            rule,
             to: p.ip,
             tally,
             shift: p.port.wrapping_sub(p.first),
-        };
-        self.set_external(p, Some(entry));
-        self.add_target(id, p);
+        });
+        self.set_external(p, entry);
+        self.add_target(rule, p);
     }
 
-    /// Takes a rule out, and lets the other rules for the same container ports come to light.
-    pub(super) fn remove<'a>(
+    /// Takes a rule out, and lets the other rules for the same container ports, oldest first, come
+    /// to light.
+    pub(super) fn remove(
         &mut self,
-        id: NonZeroU32,
+        rule: RuleId,
         p: &Publication,
-        others: impl Iterator<Item = (NonZeroU32, &'a Publication)>,
+        others: &[(RuleId, Publication)],
     ) {
         self.set_external(p, None);
         self.targets.change(p.ip, |m| {
-            m.update(p.port, p.port_last(), |t| t.filter(|t| t.id != id));
+            m.update(p.port, p.port_last(), |t| t.filter(|t| t.rule != rule));
         });
-        for (id, p) in others {
-            self.add_target(id, p);
+        for (rule, p) in others {
+            self.add_target(*rule, p);
         }
     }
 
-    fn add_target(&mut self, id: NonZeroU32, p: &Publication) {
+    fn add_target(&mut self, rule: RuleId, p: &Publication) {
         let shift = p.port.wrapping_sub(p.first);
         self.targets.change(p.ip, |m| {
             m.update(p.port, p.port_last(), |present| match present {
-                Some(old) if old.id < id => Some(old),
-                _ => Some(Target { id, shift }),
+                Some(old) if old.rule < rule => Some(old),
+                _ => Some(Target { rule, shift }),
             });
         });
     }
@@ -173,7 +175,7 @@ impl Chain {
     /// See [`super::Rules::by_target`].
     pub(super) fn by_target(&self, ip: Ipv4Addr, port: u16) -> Option<(RuleId, u16)> {
         let t = self.targets.get(ip)?.get(port)?;
-        Some((RuleId(t.id.get()), port.wrapping_sub(t.shift)))
+        Some((t.rule, port.wrapping_sub(t.shift)))
     }
 }
 

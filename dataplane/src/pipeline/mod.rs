@@ -46,7 +46,7 @@ pub use tx::Tx;
 /// cache lines under way at a time, and of what a whole batch asks for at once a part is lost.
 const AHEAD: usize = 16;
 
-/// Of the first [`AHEAD`] records one is asked for at every third frame that is looked up.
+/// Of the first [`AHEAD`] records one is asked for behind so many look-ups.
 const PACE: usize = 3;
 
 /// One worker's end of the switch.
@@ -240,6 +240,16 @@ impl Work {
             }
         }
         self.looked = batch.len();
+        self.find(sw);
+        if !self.missed.is_empty() {
+            self.look_further(sw, set);
+        }
+    }
+
+    /// Finds each frame's record in its first bucket, and fetches those of the first [`AHEAD`]
+    /// frames meanwhile.
+    #[inline(always)]
+    fn find(&mut self, sw: &Switch) {
         let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
         self.missed.clear();
         let mut last = Default::default();
@@ -260,16 +270,14 @@ impl Work {
         for none in behind.iter_mut().take(AHEAD) {
             *none = Candidate::default();
         }
+        // What a short batch left over.
         let fetched = self.looked.div_ceil(PACE);
         for record in self.ahead.get(fetched..AHEAD).unwrap_or_default() {
             sw.conntrack.fetch(*record);
         }
-        if !self.missed.is_empty() {
-            self.look_further(sw, set);
-        }
     }
 
-    /// The same for frames whose records are in their second place, and for first packets.
+    /// The same for frames whose records are in their second bucket, and for first packets.
     fn look_further(&mut self, sw: &Switch, set: Set<'_>) {
         let (looks, rules) = (&mut self.looks, set.rules);
         for n in &self.missed {
