@@ -7,6 +7,9 @@ use clap::Parser;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Rounds below which no bar is judged.
+const JUDGED: u16 = 5;
+
 /// docker0's twin (veth, kernel bridge, nftables, conntrack) and switchd side by side.
 ///
 /// Builds both networks with the same hosts in namespaces of its own, runs each measure on them in
@@ -35,7 +38,7 @@ pub struct Args {
     /// Seconds of each run.
     #[arg(long, value_name = "S", default_value = "3", value_parser = seconds)]
     pub seconds: f64,
-    /// Rounds: runs of each side of each measure.
+    /// Rounds: runs of each side of each measure; of fewer than five none is judged.
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pairs: u16,
     /// Show the zero-work patch between two TAPs beside every L2 measure; ping always has it.
@@ -130,6 +133,9 @@ impl Args {
     pub fn not_judged(&self) -> Option<&'static str> {
         match (self.check, self.cc.as_str()) {
             (true, _) => Some("--check only sees whether everything works"),
+            (_, "reno") if self.pairs < JUDGED => {
+                Some("a median of fewer than 5 pairs says little")
+            }
             (_, "reno") => None,
             _ => Some("the bars are for reno"),
         }
@@ -180,6 +186,8 @@ mod tests {
         assert_eq!(a.switchd, ["--workers", "1"]);
         assert!(args(&["--check", "--pairs", "2"]).is_err());
         assert!(args(&["--cc", "default"]).unwrap().not_judged().is_some());
+        assert!(args(&["--pairs", "4"]).unwrap().not_judged().is_some());
+        assert_eq!(args(&["--pairs", "5"]).unwrap().not_judged(), None);
     }
 
     #[test]
