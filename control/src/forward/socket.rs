@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Connections that the kernel may hold for us before we accept them (bounded by somaxconn).
-const BACKLOG: i32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 
 fn open(kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(

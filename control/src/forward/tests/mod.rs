@@ -8,6 +8,7 @@ mod udp;
 
 use super::*;
 use dataplane::base::Proto;
+use rustix::net::sockopt;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::Instant;
@@ -54,6 +55,11 @@ fn publish(relay: &Relay, port: u16) -> (RelayId, u16) {
 /// A listener in the container, and a relay's port that leads to it.
 fn server(relay: &Relay) -> (TcpListener, RelayId, u16) {
     let listener = TcpListener::bind((CONTAINER, 0)).unwrap();
+    // The 128 of the standard library overflow on a busy machine, and the kernel, which answers with
+    // SYN cookies then, loses connections that their clients believe in.
+    rustix::net::listen(&listener, socket::BACKLOG).unwrap();
+    // Whoever is lost all the same fails the test instead of holding it up.
+    sockopt::set_socket_timeout(&listener, sockopt::Timeout::Recv, Some(PATIENCE)).unwrap();
     let (id, port) = publish(relay, listener.local_addr().unwrap().port());
     (listener, id, port)
 }
