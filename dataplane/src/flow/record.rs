@@ -65,6 +65,19 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// From a record's two words.
+    #[inline(always)]
+    const fn unpacked(place: u64, deltas: u64) -> Forward {
+        Forward {
+            egress: PortId((place >> 48) as u16),
+            dst_mac: Mac::from_u64(place),
+            header_delta: (deltas >> 48) as u16,
+            l4_delta: (deltas >> 32) as u16,
+            mtu: (deltas >> 16) as u16,
+            until: deltas as u16,
+        }
+    }
+
     /// Whether it is good at `eighth` for a packet that is `wire_len` bytes long on a wire.
     #[inline(always)]
     pub const fn holds(&self, eighth: u16, wire_len: u32) -> bool {
@@ -198,16 +211,7 @@ impl Record {
     #[inline(always)]
     pub fn forward(&self, dir: Dir) -> Forward {
         let c = dir.of(&self.ways);
-        let place = c.place.load(Relaxed);
-        let deltas = c.deltas.load(Relaxed);
-        Forward {
-            egress: PortId((place >> 48) as u16),
-            dst_mac: Mac::from_u64(place),
-            header_delta: (deltas >> 48) as u16,
-            l4_delta: (deltas >> 32) as u16,
-            mtu: (deltas >> 16) as u16,
-            until: deltas as u16,
-        }
+        Forward::unpacked(c.place.load(Relaxed), c.deltas.load(Relaxed))
     }
 
     /// Whether a frame of `dir` from this [`place`] comes from where the answers go.
@@ -234,6 +238,16 @@ impl Record {
     pub fn decided(&self, dir: Dir, generation: u32) -> Option<Forward> {
         // The number first: read after it, the decision is the number's or a later one.
         (self.generation(dir).load(Acquire) == generation).then(|| self.forward(dir))
+    }
+
+    /// Whether the decision about a direction's frames was made under `generation`, the current one,
+    /// and [holds](Forward::holds).
+    #[inline(always)]
+    pub fn decision_holds(&self, dir: Dir, generation: u32, eighth: u16, wire_len: u32) -> bool {
+        let decided = self.generation(dir).load(Acquire);
+        // Where it goes is not read, since nobody would optimise that away.
+        let deltas = dir.of(&self.ways).deltas.load(Relaxed);
+        decided == generation && Forward::unpacked(0, deltas).holds(eighth, wire_len)
     }
 
     /// Stores what was decided under generation `under`, unless that is void already or another

@@ -1,6 +1,7 @@
 //! A batch: up to 64 owned slots, each with room for a superframe.
 
 use super::vnet_hdr::VnetHdr;
+use std::ops::Range;
 
 /// Most frames in one batch.
 pub const BATCH: usize = 64;
@@ -25,13 +26,14 @@ const BESIDES: usize = HEADROOM + 2 * LINE;
 /// The first place from [`HEADROOM`] on, in a buffer at this address, where a frame is copied fast:
 /// its headers and its payload begin a cache line, and what is copied to the beginning of a page not
 /// just before one ends: see [`BESIDE`].
-const fn room_at(addr: usize) -> usize {
+const fn room_at(addr: usize) -> u32 {
     let [usual, bare] = PAYLOADS;
     let line = (addr + HEADROOM + usual).next_multiple_of(LINE);
     let at = line - usual - addr;
+    // At most two lines behind the headroom.
     match (addr + at + bare) % PAGE > PAGE - LINE {
-        true => at + LINE,
-        false => at,
+        true => (at + LINE) as u32,
+        false => at as u32,
     }
 }
 
@@ -47,10 +49,11 @@ fn never<'a>() -> &'a mut [u8] {
 pub struct Frame {
     buf: Box<[u8]>,
     /// Where it begins when it has just been received.
-    room: usize,
-    /// The frame is `buf[start..end]`.
-    start: usize,
-    end: usize,
+    room: u32,
+    /// The frame is `buf[start..start + len]`. Half words, whose sum can't overflow, so that to ask
+    /// where it ends is to ask all.
+    start: u32,
+    len: u32,
     /// What its sender left undone.
     pub hdr: VnetHdr,
 }
@@ -70,7 +73,7 @@ impl Frame {
             buf,
             room,
             start: room,
-            end: room,
+            len: 0,
             hdr: VnetHdr::PLAIN,
         }
     }
@@ -92,27 +95,32 @@ impl Frame {
     /// Replaces the content. Returns false, leaving the frame empty, when `bytes` doesn't fit.
     pub fn fill(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
         self.start = self.room;
-        self.end = self.room;
+        self.len = 0;
         self.hdr = hdr;
-        let end = self.room + bytes.len();
-        let fits = bytes.len() <= self.capacity();
-        let Some(room) = self.buf.get_mut(self.room..end).filter(|_| fits) else {
+        let Some(room) = self.rx_room(0).get_mut(..bytes.len()) else {
             return false;
         };
         room.copy_from_slice(bytes);
-        self.end = end;
+        self.len = bytes.len() as u32;
         true
     }
 
     /// Bytes that the longest frame may have.
-    const fn capacity(&self) -> usize {
-        self.buf.len() - BESIDES
+    fn capacity(&self) -> u32 {
+        u32::try_from(self.buf.len() - BESIDES).unwrap_or(u32::MAX)
+    }
+
+    /// Where the frame is in its buffer.
+    #[inline(always)]
+    const fn place(&self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.len as usize
     }
 
     /// The frame, from the first byte of the Ethernet header.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        match self.buf.get(self.start..self.end) {
+        match self.buf.get(self.place()) {
             Some(bytes) => bytes,
             None => never(),
         }
@@ -121,7 +129,8 @@ impl Frame {
     /// The frame, to be rewritten in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        match self.buf.get_mut(self.start..self.end) {
+        let place = self.place();
+        match self.buf.get_mut(place) {
             Some(bytes) => bytes,
             None => never(),
         }
@@ -130,32 +139,33 @@ impl Frame {
     /// Bytes in the frame.
     #[inline]
     pub fn len(&self) -> usize {
-        self.end - self.start
+        self.len as usize
     }
 
     /// Whether there is no frame in the slot.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.end == self.start
+        self.len == 0
     }
 
     /// Cuts the frame to `len` bytes; longer values change nothing.
     pub fn truncate(&mut self, len: usize) {
-        self.end = self.end.min(self.start.saturating_add(len));
+        self.len = self.len.min(u32::try_from(len).unwrap_or(u32::MAX));
     }
 
     /// The room for a device to read into: `prefix` bytes of headroom (below [`HEADROOM`]) and
     /// the frame behind them. Follow with [`Frame::set_received`].
     pub fn rx_room(&mut self, prefix: usize) -> &mut [u8] {
-        let from = self.room - prefix.min(HEADROOM);
-        let to = self.room + self.capacity();
+        let room = self.room as usize;
+        let from = room - prefix.min(HEADROOM);
+        let to = room + self.capacity() as usize;
         self.buf.get_mut(from..to).unwrap_or(&mut [])
     }
 
     /// Says that a frame of `len` bytes stands behind the headroom.
     pub fn set_received(&mut self, len: usize, hdr: VnetHdr) {
         self.start = self.room;
-        self.end = self.room + len.min(self.capacity());
+        self.len = self.capacity().min(u32::try_from(len).unwrap_or(u32::MAX));
         self.hdr = hdr;
     }
 
@@ -167,6 +177,7 @@ impl Frame {
         }
         self.bytes_mut().copy_within(0..12, 4);
         self.start += 4;
+        self.len -= 4;
         self.hdr.csum_start = self.hdr.csum_start.saturating_sub(4);
         self.hdr.hdr_len = self.hdr.hdr_len.saturating_sub(4);
     }
@@ -289,7 +300,7 @@ mod tests {
     #[test]
     fn payloads_lie_where_they_are_copied_fast() {
         for addr in (0..2 * PAGE).step_by(8) {
-            let room = room_at(addr);
+            let room = room_at(addr) as usize;
             assert!((HEADROOM..=BESIDES).contains(&room), "{addr}: {room}");
             assert_eq!((addr + room) % LINE, 0);
             assert_eq!((addr + room + PAYLOADS[0]) % LINE, 0);

@@ -74,7 +74,9 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
     finish(sum(header, 0))
 }
 
-/// Whether [`ipv4_header`] is 0 for a header without options.
+/// Whether [`ipv4_header`] is 0 for a header without options, that is (RFC 1071), whether its words
+/// add up to a multiple of 2^16 - 1, in whichever byte order: one multiplication tells. A header of
+/// zeros, which no version begins, is not to be asked about.
 #[inline(always)]
 pub const fn ipv4_header_20_right(h: &[u8; 20]) -> bool {
     let mut sum = 0u64;
@@ -83,11 +85,7 @@ pub const fn ipv4_header_20_right(h: &[u8; 20]) -> bool {
         sum += u32::from_ne_bytes([h[at], h[at + 1], h[at + 2], h[at + 3]]) as u64;
         at += 4;
     }
-    // Carries come back in at the bottom; in which byte order makes no difference to this sum.
-    let (sum, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
-    let sum = sum + carry as u32;
-    let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
-    sum.wrapping_add(carry as u16) == 0xffff
+    sum.is_multiple_of(0xffff)
 }
 
 /// Sum of the pseudo-header of TCP and UDP over IPv4 (RFC 9293 section 3.1); `len` is that of the

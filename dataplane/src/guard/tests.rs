@@ -38,7 +38,9 @@ fn v4(src: [u8; 4], dst: [u8; 4]) -> Parsed {
 
 /// What the guard says of a frame with these addresses.
 fn judge(cfg: &Config, role: Role, p: &Parsed) -> Result<(), Reason> {
-    check(cfg, role, p, &[p.dst.0, p.src.0].concat())
+    let [high, low] = p.ethertype.to_be_bytes();
+    let header = [&p.dst.0[..], &p.src.0, &[high, low]].concat();
+    check(cfg, role, p, &header)
 }
 
 fn see(role: Role, src: [u8; 4], dst: [u8; 4]) -> Option<Reason> {

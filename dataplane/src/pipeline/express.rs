@@ -10,10 +10,10 @@ use super::act::{self, At};
 use super::bridge::{self, Heard};
 use super::look::{Class, Look};
 use crate::base::bytes::{be16, be32};
-use crate::base::{Config, Mac, Role};
+use crate::base::{Config, Mac, PortId, Role};
 use crate::conntrack::{observe_plain, observe_steady};
 use crate::flow::record::{flags, place};
-use crate::flow::{FlowKey, Zone};
+use crate::flow::{Dir, FlowKey, Record, Zone};
 use crate::frame::parse::{self, Tcp};
 use crate::frame::{Frame, L4};
 use crate::l2::FdbKey;
@@ -26,6 +26,7 @@ pub(super) struct Lane {
     /// The MAC to which they are addressed, or a number that is none.
     to: u64,
     zone: Zone,
+    class: Class,
     /// The gateway's address: what is sent to that is answered here, or the host's.
     gateway: u32,
 }
@@ -41,7 +42,12 @@ impl Lane {
         };
         let to = own.map_or(u64::MAX, Mac::to_u64);
         let gateway = cfg.gateway.to_bits();
-        Lane { to, zone, gateway }
+        Lane {
+            to,
+            zone,
+            class: Class::Express(zone),
+            gateway,
+        }
     }
 }
 
@@ -62,7 +68,7 @@ impl Look {
         if p.ttl <= 1 || key.a as u32 == lane.gateway {
             return false;
         }
-        self.class = Class::Express(lane.zone);
+        self.class = lane.class;
         self.l4 = p.l4;
         self.wire_len = p.wire_len;
         self.tcp.payload = p.tcp.payload;
@@ -74,50 +80,74 @@ impl Look {
     }
 }
 
-/// Takes a frame along the lane: no lock, no allocation, no read-modify-write. `None` hands it
-/// back, untouched.
+/// Why a frame left the lane, untouched.
+pub(super) enum Off {
+    /// A segment that may change the connection's state, which [`eventful`] knows how to.
+    Event,
+    /// No record speaks for it.
+    Unknown,
+}
+
+/// Takes a frame along the lane: no lock, no allocation, no read-modify-write. Gives the port by
+/// which it leaves.
 #[inline(always)]
 pub(super) fn pass(
     c: &mut Ctx<'_>,
     frame: &mut Frame,
-    look: &mut Look,
+    look: &Look,
     at: &At,
     heard: &mut Heard,
-) -> Option<Verdict> {
+) -> Result<PortId, Off> {
     if !matches!(look.class, Class::Express(_)) {
-        return None;
+        return Err(Off::Unknown);
     }
-    let (id, dir) = look.candidate.get()?;
-    let r = c.sw.conntrack.slab.get(id)?;
+    let (id, dir) = look.candidate.get().ok_or(Off::Unknown)?;
+    let r = c.sw.conntrack.slab.get(id).ok_or(Off::Unknown)?;
+    // Once for each direction, whose numbers lie at known places then.
+    match dir {
+        Dir::Orig => along(c, frame, look, at, heard, r, Dir::Orig),
+        Dir::Reply => along(c, frame, look, at, heard, r, Dir::Reply),
+    }
+}
+
+/// The lane along a record's direction.
+#[inline(always)]
+fn along(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &Look,
+    at: &At,
+    heard: &mut Heard,
+    r: &Record,
+    dir: Dir,
+) -> Result<PortId, Off> {
     if r.key(dir) != look.key
         || !r.has(flags::LIVE)
         || !r.answers_go_to(dir, place(at.ingress, look.src.to_u64()))
     {
-        return None;
+        return Err(Off::Unknown);
     }
     // Before the decision is read, which a sender that moved voids.
     bridge::learn(c, look, at, heard);
-    if !r
-        .decided(dir, c.sw.generation())?
-        .holds(at.eighth, look.wire_len)
-    {
-        return None;
+    if !r.decision_holds(dir, c.sw.generation(), at.eighth, look.wire_len) {
+        return Err(Off::Unknown);
     }
     let partial = frame.hdr.needs_csum;
     // What the rewrite needs is read behind the tracker, which needs the registers.
     let f = if look.l4 == L4::Tcp {
-        let b = frame.bytes_mut().first_chunk_mut::<TCP_HEADERS>()?;
+        let headers = frame.bytes_mut().first_chunk_mut::<TCP_HEADERS>();
+        let b = headers.ok_or(Off::Unknown)?;
         if !r.seen_within(dir, at.established_ms, at.tick)
             || !observe_steady(r, dir, &segment(b, look), at.tick)
         {
-            return eventful(c, frame, look, at);
+            return Err(Off::Event);
         }
         let (f, other) = (r.forward(dir), r.key(dir.other()));
         rewrite::apply_tcp(b, partial, &f, &other, at.mac(other.zone()));
         f
     } else {
         if c.sw.conntrack.too_old_for_a_hit(r, at.tick) {
-            return None;
+            return Err(Off::Unknown);
         }
         observe_plain(r, dir, at.tick);
         let (f, other) = (r.forward(dir), r.key(dir.other()));
@@ -125,7 +155,23 @@ pub(super) fn pass(
         f
     };
     c.counters.hits.add(1);
-    Some(Verdict::To(f.egress))
+    Ok(f.egress)
+}
+
+/// [`pass`], with what is to be done about an event. `None` hands the frame back, untouched.
+#[inline(never)]
+pub(super) fn pass_or_event(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &mut Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Option<Verdict> {
+    match pass(c, frame, look, at, heard) {
+        Ok(port) => Some(Verdict::To(port)),
+        Err(Off::Event) => eventful(c, frame, look, at),
+        Err(Off::Unknown) => None,
+    }
 }
 
 /// The TCP fields of a frame that was looked at, read again: that is less than to keep them.

@@ -11,6 +11,7 @@ use crate::l2::FdbKey;
 use crate::nat::view::View;
 use crate::slow::connect;
 use crate::slow::switch::Switch;
+use std::cell::Cell;
 
 /// What one look at a frame and its port says about the way that it takes.
 #[derive(Clone, Copy)]
@@ -168,9 +169,9 @@ impl Look {
         &mut self,
         ct: &Conntrack,
         last: &mut (u64, Candidate),
-        ahead: &mut Candidate,
+        ahead: &Cell<Candidate>,
     ) -> bool {
-        *ahead = Candidate::default();
+        ahead.set(Candidate::default());
         if self.keyed().is_none() {
             return false;
         }
@@ -180,7 +181,7 @@ impl Look {
         }
         self.candidate = ct.index.candidate(self.hash);
         *last = (self.hash, self.candidate);
-        *ahead = self.candidate;
+        ahead.set(self.candidate);
         if self.candidate.is_none() {
             ct.index.prefetch_second(self.hash);
         }

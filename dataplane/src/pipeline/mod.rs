@@ -16,38 +16,29 @@ mod act;
 mod bridge;
 mod express;
 mod look;
+mod stages;
 #[cfg(test)]
 mod tests;
 mod tick;
 pub mod tx;
 
 use crate::base::counters::Counters;
-use crate::base::{Instant, PortId, Reason, Role, Tick};
+use crate::base::{Instant, PortId, Reason, Tick};
 use crate::conntrack::Wheel;
 use crate::flow::index::Candidate;
 use crate::frame::batch::BATCH;
 use crate::frame::{Batch, Frame};
-use crate::guard::Guard;
-use crate::slow::ctx::{Ctx, Out, Timer, Verdict};
-use crate::slow::next_hop::Hops;
+use crate::slow::ctx::{Out, Timer, Verdict};
 use crate::slow::ports::PortTable;
 use crate::slow::settings::{Set, Settings};
 use crate::slow::switch::Switch;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use act::{At, act};
-use bridge::Heard;
-use express::Lane;
 use look::Look;
+use stages::AHEAD;
 pub use tx::Tx;
-
-/// So many frames before it is needed a record is asked for. A core has some two dozen requests for
-/// cache lines under way at a time, and of what a whole batch asks for at once a part is lost.
-const AHEAD: usize = 16;
-
-/// Of the first [`AHEAD`] records one is asked for behind so many look-ups.
-const PACE: usize = 3;
 
 /// One worker's end of the switch.
 pub struct Engine {
@@ -63,12 +54,15 @@ struct Work {
     looks: Box<[Look]>,
     /// The record that each frame of the batch needs, none where the frame before needs the same;
     /// behind the last, [`AHEAD`] times none.
-    ahead: Box<[Candidate]>,
+    ahead: Box<[Cell<Candidate>]>,
     /// Those without a record in the first place where it may be.
     missed: Vec<usize>,
     /// Frames of the batch that have been looked at.
     looked: usize,
-    verdicts: Vec<Verdict>,
+    /// Of the batch's frames; those behind the first `acted` are older ones'.
+    verdicts: Box<[Verdict]>,
+    /// Frames of the batch that have a verdict.
+    acted: usize,
     /// Whether `verdicts` says all that is to be sent: every frame took the lane, and nothing is in
     /// `out`.
     plain: bool,
@@ -87,10 +81,11 @@ impl Engine {
         let work = Work {
             worker,
             looks: (0..BATCH).map(|_| Look::default()).collect(),
-            ahead: vec![Candidate::default(); BATCH + AHEAD].into(),
+            ahead: vec![Cell::default(); BATCH + AHEAD].into(),
             missed: Vec::with_capacity(BATCH),
             looked: 0,
-            verdicts: Vec::with_capacity(BATCH),
+            verdicts: vec![Verdict::Done; BATCH].into(),
+            acted: 0,
             plain: false,
             out: Vec::with_capacity(2 * BATCH),
             timers: Vec::new(),
@@ -119,7 +114,7 @@ impl Engine {
 
     /// What became of each frame of the last batch.
     pub fn verdicts(&self) -> &[Verdict] {
-        &self.work.verdicts
+        self.work.verdicts()
     }
 
     /// Counts frames of a port that were lost before they could be read.
@@ -165,20 +160,22 @@ impl Engine {
     }
 }
 
-/// Puts what these verdicts send into the list, before what is sent besides.
-#[inline(never)]
-fn list_slots(verdicts: &[Verdict], out: &mut Vec<Out>) {
-    for (slot, v) in (0u16..).zip(verdicts) {
-        if let Verdict::To(port) = v {
-            out.push(Out::Slot(slot, *port));
-        }
-    }
-}
-
 impl Work {
+    fn verdicts(&self) -> &[Verdict] {
+        self.verdicts.get(..self.acted).unwrap_or_default()
+    }
+
+    /// The next frame has its verdict.
+    fn decided(&mut self, v: Verdict) {
+        if let Some(verdict) = self.verdicts.get_mut(self.acted) {
+            *verdict = v;
+        }
+        self.acted += 1;
+    }
+
     fn transmit(&mut self, ports: &PortTable, counters: &Counters, batch: &Batch, tx: &mut dyn Tx) {
         let verdicts = match self.plain {
-            true => self.verdicts.as_slice(),
+            true => self.verdicts.get(..self.acted).unwrap_or_default(),
             false => &[],
         };
         self.tx
@@ -196,7 +193,7 @@ impl Work {
         ingress: PortId,
         now: Instant,
     ) {
-        self.verdicts.clear();
+        self.acted = 0;
         self.plain = true;
         self.looked = 0;
         counters.unsettle();
@@ -211,150 +208,13 @@ impl Work {
             self.looked += 1;
         }
         while !self.survives(batch, |w, b| w.act_all(sw, set, counters, b, ingress, now)) {
-            self.quarantine(batch, self.verdicts.len(), ingress);
+            self.quarantine(batch, self.acted, ingress);
             counters.drop(ingress, Reason::Panic);
-            self.verdicts.push(Verdict::Drop(Reason::Panic));
+            self.decided(Verdict::Drop(Reason::Panic));
         }
         sw.conntrack.epochs.leave(self.worker);
         for (deadline, timer) in self.timers.drain(..) {
             self.wheel.insert(deadline, timer);
-        }
-    }
-
-    /// The batched stages: parse all and guard those that take no lane, hash all and fetch their
-    /// buckets, find all, fetch the first ones' records. The cache misses of a batch overlap.
-    #[inline(never)]
-    fn look_up(&mut self, sw: &Switch, set: Set<'_>, batch: &mut Batch, ingress: PortId) {
-        let Set { cfg, ports, .. } = set;
-        let role = ports.get(ingress).map_or(Role::Access, |s| s.role);
-        let (lane, mut guard) = (Lane::new(cfg, role), None);
-        let done = self.looked;
-        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
-        let looks = self.looks.get_mut(done..).unwrap_or_default();
-        for (n, (frame, look)) in frames.iter_mut().zip(looks).enumerate() {
-            self.looked = done + n;
-            if !look.express(sw, &lane, frame) {
-                let guard = guard.get_or_insert_with(|| Guard::new(cfg, role));
-                look.look(sw, cfg, guard, frame, role);
-                look.prefetch(sw);
-            }
-        }
-        self.looked = batch.len();
-        self.find(sw);
-        if !self.missed.is_empty() {
-            self.look_further(sw, set);
-        }
-    }
-
-    /// Finds each frame's record in its first bucket, and fetches those of the first [`AHEAD`]
-    /// frames meanwhile.
-    #[inline(always)]
-    fn find(&mut self, sw: &Switch) {
-        let looks = self.looks.get_mut(..self.looked).unwrap_or_default();
-        self.missed.clear();
-        let mut last = Default::default();
-        for (k, some) in looks.chunks_mut(PACE).enumerate() {
-            for (look, n) in some.iter_mut().zip(k * PACE..) {
-                let Some(ahead) = self.ahead.get_mut(n) else {
-                    break;
-                };
-                if look.find_candidate(&sw.conntrack, &mut last, ahead) {
-                    self.missed.push(n);
-                }
-            }
-            if let Some(record) = self.ahead.get(k).filter(|_| k < AHEAD) {
-                sw.conntrack.fetch(*record);
-            }
-        }
-        let behind = self.ahead.get_mut(self.looked..).unwrap_or_default();
-        for none in behind.iter_mut().take(AHEAD) {
-            *none = Candidate::default();
-        }
-        // What a short batch left over.
-        let fetched = self.looked.div_ceil(PACE);
-        for record in self.ahead.get(fetched..AHEAD).unwrap_or_default() {
-            sw.conntrack.fetch(*record);
-        }
-    }
-
-    /// The same for frames whose records are in their second bucket, and for first packets.
-    fn look_further(&mut self, sw: &Switch, set: Set<'_>) {
-        let (looks, rules) = (&mut self.looks, set.rules);
-        for n in &self.missed {
-            looks.get(*n).inspect(|look| look.expect_rule(rules));
-        }
-        let ahead = &mut self.ahead;
-        self.missed.retain(|n| {
-            let (Some(look), Some(ahead)) = (looks.get_mut(*n), ahead.get_mut(*n)) else {
-                return false;
-            };
-            let none = look.find_second_candidate(sw, rules);
-            *ahead = look.candidate;
-            if *n < AHEAD {
-                sw.conntrack.fetch(*ahead);
-            }
-            none
-        });
-        for n in &self.missed {
-            looks
-                .get(*n)
-                .inspect(|look| look.expect_connection(sw, set.cfg, rules));
-        }
-    }
-
-    /// Acts on the frames that have no verdict yet, in order, and fetches the records of those that
-    /// come a little later.
-    #[inline(never)]
-    fn act_all(
-        &mut self,
-        sw: &Switch,
-        set: Set<'_>,
-        counters: &Counters,
-        batch: &mut Batch,
-        ingress: PortId,
-        now: Instant,
-    ) {
-        let Set { cfg, ports, rules } = set;
-        let done = self.verdicts.len();
-        let (out, timers) = (&mut self.out, &mut self.timers);
-        let mut ctx = Ctx {
-            sw,
-            cfg,
-            ports,
-            rules,
-            counters,
-            now,
-            slot: None,
-            hops: Hops::default(),
-            worker: self.worker,
-            out,
-            timers,
-        };
-        let at = At::new(&ctx, ingress);
-        let mut heard = Heard::default();
-        let frames = batch.frames_mut().get_mut(done..).unwrap_or_default();
-        let looks = self.looks.get_mut(done..).unwrap_or_default();
-        let ahead = self.ahead.get(done + AHEAD..).unwrap_or_default();
-        for (n, ((frame, look), ahead)) in frames.iter_mut().zip(looks).zip(ahead).enumerate() {
-            sw.conntrack.fetch(*ahead);
-            let slot = (done + n) as u16;
-            let v = match express::pass(&mut ctx, frame, look, &at, &mut heard) {
-                Some(v) => v,
-                None => {
-                    if std::mem::take(&mut self.plain) {
-                        list_slots(&self.verdicts, ctx.out);
-                    }
-                    ctx.slot = Some(slot);
-                    act(&mut ctx, frame, look, &at, &mut heard)
-                }
-            };
-            // The common case without a look at the others.
-            match v {
-                Verdict::To(_) if self.plain => {}
-                Verdict::To(port) => ctx.out.push(Out::Slot(slot, port)),
-                _ => ctx.settle(ingress, v),
-            }
-            self.verdicts.push(v);
         }
     }
 

@@ -11,6 +11,7 @@ mod tests;
 pub use inner::{Inner, embedded, icmp_checksum_ok, inner, l4_checksum_ok};
 pub use ipv6::{Ipv6Control, MAX_EXTENSIONS, ipv6_control};
 
+use crate::base::bytes::get;
 use crate::base::{Mac, Reason, Tuple, Vid};
 use crate::frame::VnetHdr;
 use crate::frame::batch::MAX_FRAME;
@@ -119,17 +120,16 @@ pub mod bits {
     pub const MF: u8 = 32;
 }
 
-/// Destination and source address as [`Mac::to_u64`] gives them; 0 of what is no Ethernet frame.
+/// Destination and source address as [`Mac::to_u64`] gives them; 0 of what has no whole
+/// Ethernet header.
 #[inline(always)]
 pub fn addresses(bytes: &[u8]) -> (u64, u64) {
+    let Some(b) = bytes.first_chunk::<14>() else {
+        return (0, 0);
+    };
     // Eight bytes at a time, as a processor loads them.
-    let both = bytes.first_chunk::<12>();
-    let (dst, src) = (
-        both.and_then(|b| b.first_chunk()),
-        both.and_then(|b| b.last_chunk()),
-    );
-    let number = |b: Option<&[u8; 8]>| b.map_or(0, |b| u64::from_be_bytes(*b));
-    (number(dst) >> 16, number(src) & 0xffff_ffff_ffff)
+    let number = |at| u64::from_be_bytes(get(b, at).unwrap_or_default());
+    (number(0) >> 16, number(6) >> 16)
 }
 
 /// What the pipeline knows of a frame after one look at its bytes.

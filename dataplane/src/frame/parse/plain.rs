@@ -41,7 +41,6 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     // EtherType, and version with header length, in one look.
     if u32::from_le_bytes(get(h, IP - 2)?) & 0x00ff_ffff != 0x0045_0008
         || fragment & FRAGMENT != 0
-        || total < 28
         || total > bytes.len() - IP
         || bytes.len() > MAX_FRAME
         || !checksum::ipv4_header_20_right(h[IP..].first_chunk()?)
@@ -71,7 +70,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
         }
         Proto::UDP => {
             let len = usize::from(be16(h, L4_AT + 4));
-            if len < 8 || (len > total - 20 && hdr.gso != Gso::UdpL4) {
+            if total < 28 || len < 8 || (len > total - 20 && hdr.gso != Gso::UdpL4) {
                 return None;
             }
             (l4, gso, checksum, headers) = (L4::Udp, Gso::UdpL4, 6, 28);
