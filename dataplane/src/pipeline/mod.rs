@@ -32,6 +32,7 @@ use crate::slow::ctx::{Out, Timer, Verdict};
 use crate::slow::ports::PortTable;
 use crate::slow::settings::{Set, Settings};
 use crate::slow::switch::Switch;
+use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,7 +45,8 @@ pub use tx::Tx;
 pub struct Engine {
     sw: Arc<Switch>,
     settings: Settings,
-    work: Work,
+    /// What it writes for every frame, in cache lines that nobody else has a part of.
+    work: CachePadded<Work>,
 }
 
 /// One worker's own state. It stands apart from the shared switch so that a batch borrows that
@@ -98,7 +100,7 @@ impl Engine {
         Engine {
             settings: Settings::of(&sw),
             sw,
-            work,
+            work: CachePadded::new(work),
         }
     }
 
