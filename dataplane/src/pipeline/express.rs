@@ -26,7 +26,6 @@ pub(super) struct Lane {
     /// The MAC to which they are addressed, or a number that is none.
     to: u64,
     zone: Zone,
-    class: Class,
     /// The gateway's address: what is sent to that is answered here, or the host's.
     gateway: u32,
 }
@@ -42,12 +41,7 @@ impl Lane {
         };
         let to = own.map_or(u64::MAX, Mac::to_u64);
         let gateway = cfg.gateway.to_bits();
-        Lane {
-            to,
-            zone,
-            class: Class::Express(zone),
-            gateway,
-        }
+        Lane { to, zone, gateway }
     }
 }
 
@@ -68,7 +62,7 @@ impl Look {
         if p.ttl <= 1 || key.a as u32 == lane.gateway {
             return false;
         }
-        self.class = lane.class;
+        self.class = Class::Express(lane.zone);
         self.l4 = p.l4;
         self.wire_len = p.wire_len;
         self.tcp.payload = p.tcp.payload;

@@ -21,6 +21,7 @@ mod stages;
 mod tests;
 mod tick;
 pub mod tx;
+mod verdicts;
 
 use crate::base::counters::Counters;
 use crate::base::{Instant, PortId, Reason, Tick};
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use look::Look;
 use stages::AHEAD;
 pub use tx::Tx;
+use verdicts::Verdicts;
 
 /// One worker's end of the switch.
 pub struct Engine {
@@ -55,16 +57,13 @@ struct Work {
     worker: usize,
     looks: Box<[Look]>,
     /// The record that each frame of the batch needs, none where the frame before needs the same;
-    /// behind the last, [`AHEAD`] times none.
+    /// behind the last, [`AHEAD`] times none. Cells, since one is read while another is filled.
     ahead: Box<[Cell<Candidate>]>,
     /// Those without a record in the first place where it may be.
     missed: Vec<usize>,
     /// Frames of the batch that have been looked at.
     looked: usize,
-    /// Of the batch's frames; those behind the first `acted` are older ones'.
-    verdicts: Box<[Verdict]>,
-    /// Frames of the batch that have a verdict.
-    acted: usize,
+    verdicts: Verdicts,
     /// Whether `verdicts` says all that is to be sent: every frame took the lane, and nothing is in
     /// `out`.
     plain: bool,
@@ -86,8 +85,7 @@ impl Engine {
             ahead: vec![Cell::default(); BATCH + AHEAD].into(),
             missed: Vec::with_capacity(BATCH),
             looked: 0,
-            verdicts: vec![Verdict::Done; BATCH].into(),
-            acted: 0,
+            verdicts: Verdicts::new(),
             plain: false,
             out: Vec::with_capacity(2 * BATCH),
             timers: Vec::new(),
@@ -116,7 +114,7 @@ impl Engine {
 
     /// What became of each frame of the last batch.
     pub fn verdicts(&self) -> &[Verdict] {
-        self.work.verdicts()
+        self.work.verdicts.said()
     }
 
     /// Counts frames of a port that were lost before they could be read.
@@ -163,21 +161,9 @@ impl Engine {
 }
 
 impl Work {
-    fn verdicts(&self) -> &[Verdict] {
-        self.verdicts.get(..self.acted).unwrap_or_default()
-    }
-
-    /// The next frame has its verdict.
-    fn decided(&mut self, v: Verdict) {
-        if let Some(verdict) = self.verdicts.get_mut(self.acted) {
-            *verdict = v;
-        }
-        self.acted += 1;
-    }
-
     fn transmit(&mut self, ports: &PortTable, counters: &Counters, batch: &Batch, tx: &mut dyn Tx) {
         let verdicts = match self.plain {
-            true => self.verdicts.get(..self.acted).unwrap_or_default(),
+            true => self.verdicts.said(),
             false => &[],
         };
         self.tx
@@ -195,7 +181,7 @@ impl Work {
         ingress: PortId,
         now: Instant,
     ) {
-        self.acted = 0;
+        self.verdicts.len = 0;
         self.plain = true;
         self.looked = 0;
         counters.unsettle();
@@ -210,9 +196,9 @@ impl Work {
             self.looked += 1;
         }
         while !self.survives(batch, |w, b| w.act_all(sw, set, counters, b, ingress, now)) {
-            self.quarantine(batch, self.acted, ingress);
+            self.quarantine(batch, self.verdicts.len, ingress);
             counters.drop(ingress, Reason::Panic);
-            self.decided(Verdict::Drop(Reason::Panic));
+            self.verdicts.push(Verdict::Drop(Reason::Panic));
         }
         sw.conntrack.epochs.leave(self.worker);
         for (deadline, timer) in self.timers.drain(..) {

@@ -4,6 +4,7 @@ use super::Work;
 use super::act::{At, act};
 use super::bridge::Heard;
 use super::express::{self, Lane};
+use super::verdicts::Verdicts;
 use crate::base::counters::Counters;
 use crate::base::{Instant, PortId, Role};
 use crate::flow::index::Candidate;
@@ -14,7 +15,6 @@ use crate::slow::ctx::{Ctx, Out, Verdict};
 use crate::slow::next_hop::Hops;
 use crate::slow::settings::Set;
 use crate::slow::switch::Switch;
-use std::cell::Cell;
 
 /// So many frames before it is needed a record is asked for. A core has some two dozen requests for
 /// cache lines under way at a time, and of what a whole batch asks for at once a part is lost.
@@ -150,10 +150,12 @@ impl Work {
         let frames = batch.frames_mut();
         // As long as all take the lane, their verdicts say all that is to be sent.
         if self.plain {
-            let frames = frames.get_mut(self.acted..).unwrap_or_default();
-            let looks = self.looks.get(self.acted..).unwrap_or_default();
-            let ahead = self.ahead.get(self.acted + AHEAD..).unwrap_or_default();
-            let verdicts = self.verdicts.get_mut(self.acted..).unwrap_or_default();
+            let Verdicts { all, len } = &mut self.verdicts;
+            let done = *len;
+            let frames = frames.get_mut(done..).unwrap_or_default();
+            let looks = self.looks.get(done..).unwrap_or_default();
+            let ahead = self.ahead.get(done + AHEAD..).unwrap_or_default();
+            let verdicts = all.get_mut(done..).unwrap_or_default();
             for (((frame, look), ahead), v) in frames.iter_mut().zip(looks).zip(ahead).zip(verdicts)
             {
                 sw.conntrack.fetch(ahead.get());
@@ -161,19 +163,20 @@ impl Work {
                     Ok(port) => *v = Verdict::To(port),
                     Err(_) => break,
                 }
-                self.acted += 1;
+                *len += 1;
             }
         }
-        while let Some(frame) = frames.get_mut(self.acted)
-            && let Some(look) = self.looks.get_mut(self.acted)
+        let done = self.verdicts.len;
+        let looks = self.looks.get_mut(done..).unwrap_or_default();
+        let ahead = self.ahead.get(done + AHEAD..).unwrap_or_default();
+        let rest = frames.get_mut(done..).unwrap_or_default();
+        for (((frame, look), ahead), slot) in
+            rest.iter_mut().zip(looks).zip(ahead).zip(done as u16..)
         {
             if std::mem::take(&mut self.plain) {
-                let before = self.verdicts.get(..self.acted);
-                list_slots(before.unwrap_or_default(), ctx.out);
+                list_slots(self.verdicts.said(), ctx.out);
             }
-            let slot = self.acted as u16;
-            let ahead = self.ahead.get(self.acted + AHEAD);
-            sw.conntrack.fetch(ahead.map(Cell::get).unwrap_or_default());
+            sw.conntrack.fetch(ahead.get());
             let v = match express::pass_or_event(&mut ctx, frame, look, &at, &mut heard) {
                 Some(v) => v,
                 None => {
@@ -185,10 +188,7 @@ impl Work {
                 Verdict::To(port) => ctx.out.push(Out::Slot(slot, port)),
                 _ => ctx.settle(ingress, v),
             }
-            if let Some(verdict) = self.verdicts.get_mut(self.acted) {
-                *verdict = v;
-            }
-            self.acted += 1;
+            self.verdicts.push(v);
         }
     }
 }
