@@ -69,6 +69,23 @@ fn a_published_port_keeps_the_clients_address() {
 }
 
 #[test]
+fn other_rules_void_no_decision_of_a_connection() {
+    let mut lab = Lab::ready();
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    let t = tuple(Proto::TCP, (FAR, 40_000), (UP, 5_000));
+    handshake(&mut lab, &up, &t, &web);
+    let question = tcp(&t, 102, 902, ACK, b"");
+    pass(&mut lab, &up, &t, &question, &web);
+    let before = lab.sw.totals();
+    let id = lab.publish(Proto::TCP, (6_000, 6_000), (DB, 80));
+    pass(&mut lab, &up, &t, &question, &web);
+    assert!(lab.sw.switch().unpublish(id).is_some());
+    pass(&mut lab, &up, &t, &question, &web);
+    let after = lab.sw.totals();
+    assert_eq!((after.hits - before.hits, after.slow), (2, before.slow));
+}
+
+#[test]
 fn hairpin_reaches_another_and_its_own_container() {
     let mut lab = Lab::ready();
     let (web, db) = (lab.web.clone(), lab.db.clone());

@@ -5,6 +5,7 @@
 //! the rounds; a ratio is the median of the rounds' ratios.
 
 mod bridge;
+mod change;
 mod connections;
 mod hits;
 mod memory;
@@ -116,7 +117,7 @@ pub const GROUPS: [Group; 10] = [
     ("rules", rules::rules),
     ("ports", rules::ports),
     ("workers", workers::two),
-    ("change", workers::change),
+    ("change", change::change),
     ("memory", memory::lines),
 ];
 

@@ -1,14 +1,11 @@
-//! Two workers against one, and a worker beside somebody who changes rules and addresses.
+//! Two workers against one.
 
 use super::{Line, Scale, median, mega};
 use crate::Result;
 use crate::lab::pass::timed;
 use crate::lab::{Flow, Lab, Pass, Room, Worker};
 use dataplane::flow::Dir;
-use dataplane::frame::{Batch, VnetHdr};
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Work for one worker.
@@ -130,100 +127,5 @@ pub(super) fn two(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
     }
     lab.nothing_lost()?;
     out(line("two workers, all flows new", 1.5, one, two));
-    Ok(())
-}
-
-/// CPU time of the calling thread.
-fn cpu() -> Duration {
-    let t = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(
-        t.tv_sec.unsigned_abs(),
-        u32::try_from(t.tv_nsec).unwrap_or(0),
-    )
-}
-
-/// What a batch took, in µs, and how many changes were made meanwhile.
-struct Load {
-    micros: Vec<f64>,
-    changes: u64,
-}
-
-impl Load {
-    /// The q-quantile.
-    fn at(&self, q: f64) -> f64 {
-        let i = (self.micros.len() as f64 * q) as usize;
-        let last = self.micros.len().saturating_sub(1);
-        self.micros.get(i.min(last)).copied().unwrap_or(0.0)
-    }
-}
-
-/// One worker at full load for `span`, while another thread publishes, withdraws, and moves an
-/// address about 1,000 times a second, or does nothing.
-fn under_load(n: u32, span: Duration, quiet: bool) -> Result<Load> {
-    let mut lab = Lab::new(Room {
-        workers: 2,
-        ..Room::for_connections(n.max(64))
-    })?;
-    lab.open(Flow::Dnat, n)?;
-    let mut load = lab.worker(0);
-    let mut pass = lab.established(Flow::Dnat, Dir::Orig, n);
-    let mut other = lab.worker(1);
-    let moves = lab.moves();
-    let (done, now) = (AtomicBool::new(false), lab.now());
-    let (mut micros, changes) = std::thread::scope(|s| -> Result<_> {
-        let worker = s.spawn(|| {
-            let mut micros = Vec::with_capacity(1 << 20);
-            let begun = Instant::now();
-            while begun.elapsed() < span {
-                let by = pass.ingress;
-                let batch = pass.refill();
-                let before = cpu();
-                load.process(batch, by, now);
-                micros.push(cpu().saturating_sub(before).as_secs_f64() * 1e6);
-            }
-            done.store(true, Relaxed);
-            micros
-        });
-        let mut changes = 0u64;
-        let mut batch = Batch::new(1);
-        while !done.load(Relaxed) {
-            if !quiet {
-                lab.publish_and_withdraw()?;
-                for (by, frame) in &moves {
-                    batch.clear();
-                    batch.push(frame, VnetHdr::PLAIN);
-                    other.process(&mut batch, *by, now);
-                }
-                changes += 4;
-            }
-            std::thread::sleep(Duration::from_millis(4));
-        }
-        Ok((worker.join().unwrap_or_default(), changes))
-    })?;
-    lab.nothing_lost()?;
-    micros.sort_by(f64::total_cmp);
-    Ok(Load { micros, changes })
-}
-
-pub(super) fn change(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
-    const BAR: f64 = 100.0;
-    let n = scale.most().min(10_000);
-    let alone = under_load(n, scale.span, true)?;
-    let beside = under_load(n, 2 * scale.span, false)?;
-    let worst = beside.at(0.9999);
-    out(Line {
-        what: "a batch of 64 while rules and the FDB change, thread CPU time".into(),
-        figure: format!("p99.99 {worst:.1} µs"),
-        beside: format!(
-            "median {:.1} µs, p99 {:.1} µs; {} batches, {} changes; without changes p99.99 {:.1} µs",
-            beside.at(0.5),
-            beside.at(0.99),
-            beside.micros.len(),
-            beside.changes,
-            alone.at(0.9999)
-        ),
-        bar: "p99.99 ≤ 100 µs".into(),
-        met: Some(worst <= BAR),
-    });
     Ok(())
 }

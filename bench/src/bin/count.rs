@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use dataplane::base::PortId;
 use dataplane::flow::Dir;
 use dataplane::frame::Batch;
+use dataplane::frame::batch::BATCH;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,19 +67,25 @@ enum Frames {
     First,
 }
 
-const SCENES: [(&str, Frames); 6] = [
-    ("dnat there", Frames::Hits(Flow::Dnat, Dir::Orig)),
-    ("dnat back", Frames::Hits(Flow::Dnat, Dir::Reply)),
+/// A name, what frames, and how many of them in a batch: a whole one, or a single frame as in an
+/// exchange.
+const SCENES: [(&str, Frames, usize); 8] = [
+    ("dnat there", Frames::Hits(Flow::Dnat, Dir::Orig), BATCH),
+    ("dnat back", Frames::Hits(Flow::Dnat, Dir::Reply), BATCH),
+    ("dnat singly", Frames::Hits(Flow::Dnat, Dir::Orig), 1),
     (
         "masquerade there",
         Frames::Hits(Flow::Masquerade, Dir::Orig),
+        BATCH,
     ),
     (
         "masquerade back",
         Frames::Hits(Flow::Masquerade, Dir::Reply),
+        BATCH,
     ),
-    ("bridged", Frames::Bridged),
-    ("first packet", Frames::First),
+    ("bridged", Frames::Bridged, BATCH),
+    ("bridged singly", Frames::Bridged, 1),
+    ("first packet", Frames::First, BATCH),
 ];
 
 fn main() -> ExitCode {
@@ -104,7 +111,7 @@ fn counted_batch(lab: &mut Lab, batch: &mut Batch, by: PortId) {
 }
 
 fn scene(name: &str) -> Result<()> {
-    let (_, frames) = SCENES
+    let (_, frames, size) = SCENES
         .iter()
         .find(|s| s.0 == name)
         .ok_or_else(|| format!("there is no scene '{name}'"))?;
@@ -116,9 +123,9 @@ fn scene(name: &str) -> Result<()> {
     let mut pass: Pass = match *frames {
         Frames::Hits(flow, dir) => {
             lab.open(flow, FLOWS)?;
-            lab.established(flow, dir, FLOWS)
+            lab.established(flow, dir, FLOWS).batches_of(*size)
         }
-        Frames::Bridged => lab.bridged(FLOWS),
+        Frames::Bridged => lab.bridged(FLOWS).batches_of(*size),
         Frames::First => {
             let mut openings = lab.openings();
             lab.first_packets(&mut openings, 0..64 * WARM);
@@ -149,8 +156,8 @@ fn baseline_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json")
 }
 
-/// Instructions per packet of one scene.
-fn count(name: &str) -> Result<f64> {
+/// Instructions per packet of one scene with so many in a batch.
+fn count(name: &str, size: usize) -> Result<f64> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("callgrind.out");
     let out = Command::new("valgrind")
@@ -169,7 +176,7 @@ fn count(name: &str) -> Result<f64> {
         .find_map(|l| l.strip_prefix("totals: ").or(l.strip_prefix("summary: ")))
         .and_then(|n| n.trim().parse().ok())
         .ok_or("callgrind's file has no total")?;
-    let frames = f64::from(BATCHES) * dataplane::frame::batch::BATCH as f64;
+    let frames = f64::from(BATCHES) * size as f64;
     if total < frames {
         return Err(
             format!("{name}: {total} instructions collected: was the function inlined?").into(),
@@ -196,8 +203,8 @@ fn compare(write: bool) -> Result<bool> {
     let binding = old.as_ref().is_some_and(|o| o.rustc == rustc);
     let (mut found, mut good) = (BTreeMap::new(), true);
     println!("| scene | instructions per packet | in the repository | change |\n|---|---|---|---|");
-    for (name, _) in SCENES {
-        let n = count(name)?;
+    for (name, _, size) in SCENES {
+        let n = count(name, size)?;
         let before = old.as_ref().and_then(|o| o.instructions.get(name)).copied();
         let change = before.map_or("–".into(), |b| format!("{:+.1} %", (n / b - 1.0) * 100.0));
         println!(

@@ -1,8 +1,9 @@
 //! The number that makes cached decisions void.
 //!
 //! Every change that could alter a decision bumps it: an FDB entry that moved or went, a
-//! neighbour's new MAC, a rule added or removed, a port gone. A hit whose record was decided
-//! under another number goes to the slow path, which decides anew and stamps the record.
+//! neighbour's new MAC, a port gone, another outside. A hit whose record was decided under another
+//! number goes to the slow path, which decides anew and stamps the record. A rule decides once, when
+//! a connection opens, so none that comes or goes voids what others decided.
 //! 0 is never current, so a record stamped 0 is always decided anew.
 
 use crate::base::sync::AtomicU32;

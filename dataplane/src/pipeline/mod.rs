@@ -59,6 +59,8 @@ struct Work {
     /// The record that each frame of the batch needs, none where the frame before needs the same;
     /// behind the last, [`AHEAD`] times none. Cells, since one is read while another is filled.
     ahead: Box<[Cell<Candidate>]>,
+    /// Where `ahead` may not be none: before here.
+    filled: usize,
     /// Those without a record in the first place where it may be.
     missed: Vec<usize>,
     /// Frames of the batch that have been looked at.
@@ -83,6 +85,7 @@ impl Engine {
             worker,
             looks: (0..BATCH).map(|_| Look::default()).collect(),
             ahead: vec![Cell::default(); BATCH + AHEAD].into(),
+            filled: 0,
             missed: Vec::with_capacity(BATCH),
             looked: 0,
             verdicts: Verdicts::new(),

@@ -82,13 +82,14 @@ impl Work {
                 sw.conntrack.fetch(record.get());
             }
         }
-        let behind = self.ahead.get(self.looked..).unwrap_or_default();
-        for none in behind.iter().take(AHEAD) {
+        // What a longer batch before it left behind its end.
+        let longer = std::mem::replace(&mut self.filled, self.looked);
+        for none in self.ahead.get(self.looked..longer).unwrap_or_default() {
             none.set(Candidate::default());
         }
         // What a short batch left over.
-        let fetched = self.looked.div_ceil(PACE);
-        for record in self.ahead.get(fetched..AHEAD).unwrap_or_default() {
+        let (fetched, first) = (self.looked.div_ceil(PACE), self.looked.min(AHEAD));
+        for record in self.ahead.get(fetched..first).unwrap_or_default() {
             sw.conntrack.fetch(record.get());
         }
     }

@@ -1,11 +1,12 @@
 //! Frames of one batch to one port: joined where the port takes superframes, finished in software
 //! where it does not.
 
-use super::coalesce::{Coalescer, Write};
+use super::coalesce::Coalescer;
 use super::segment;
 use super::{Caps, PortQueue, SendError};
 use crate::base::Reason;
-use crate::frame::Frame;
+use crate::frame::{Frame, VnetHdr};
+use std::io::IoSlice;
 
 /// What became of one write.
 pub struct Written {
@@ -36,47 +37,55 @@ impl Egress {
         mut told: impl FnMut(Written),
     ) {
         let caps = queue.caps();
-        self.coalescer
-            .flush(caps, count, &frame, |w| match send(queue, caps, w) {
-                Ok(()) => {
-                    let bytes = w
-                        .members
-                        .iter()
-                        .map(|m| frame(usize::from(*m)).len() as u64)
-                        .sum();
-                    told(Written {
-                        frames: w.members.len() as u64,
-                        bytes,
-                        segments: 0,
-                        result: Ok(()),
-                    });
-                }
+        // As most batches of superframes and of exchanges are.
+        if count == 1 {
+            return told(alone(queue, caps, frame(0)));
+        }
+        self.coalescer.flush(caps, count, &frame, |w| {
+            let members = || w.members.iter().map(|m| frame(usize::from(*m)));
+            match send(queue, caps, &w.hdr, w.parts) {
                 // Not offered, or refused although it was: some kernels answer EINVAL to superframes
                 // that others take.
-                Err(SendError::Refused) => {
-                    for m in w.members {
-                        told(cut(queue, caps, frame(usize::from(*m))));
-                    }
+                Err(SendError::Refused) => members().for_each(|f| told(cut(queue, caps, f))),
+                result => {
+                    let bytes = members().map(|f| f.len() as u64).sum();
+                    told(written(w.members.len() as u64, bytes, result));
                 }
-                Err(e) => {
-                    let reason = segment::TxError::Send(e).reason();
-                    let frames = w.members.len() as u64;
-                    told(Written {
-                        frames,
-                        bytes: 0,
-                        segments: 0,
-                        result: Err(reason),
-                    });
-                }
-            });
+            }
+        });
     }
 }
 
-fn send(queue: &mut dyn PortQueue, caps: Caps, w: &Write<'_>) -> Result<(), SendError> {
-    if !segment::takes(caps, &w.hdr) {
+/// What became of a write of so many frames with so many bytes.
+fn written(frames: u64, bytes: u64, result: Result<(), SendError>) -> Written {
+    let result = result.map_err(|e| segment::TxError::Send(e).reason());
+    Written {
+        frames,
+        bytes: if result.is_ok() { bytes } else { 0 },
+        segments: 0,
+        result,
+    }
+}
+
+/// A frame that nothing can be joined with.
+fn alone(queue: &mut dyn PortQueue, caps: Caps, frame: &Frame) -> Written {
+    match send(queue, caps, &frame.hdr, &[IoSlice::new(frame.bytes())]) {
+        Err(SendError::Refused) => cut(queue, caps, frame),
+        result => written(1, frame.len() as u64, result),
+    }
+}
+
+/// Writes what the port takes as it is.
+fn send(
+    queue: &mut dyn PortQueue,
+    caps: Caps,
+    hdr: &VnetHdr,
+    parts: &[IoSlice<'_>],
+) -> Result<(), SendError> {
+    if !segment::takes(caps, hdr) {
         return Err(SendError::Refused);
     }
-    queue.send(&w.hdr, w.parts)
+    queue.send(hdr, parts)
 }
 
 /// A frame that the port does not take as it is.

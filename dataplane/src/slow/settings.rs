@@ -69,8 +69,8 @@ impl Settings {
         }
     }
 
-    /// All of it, as of now: whoever sees a generation of the switch sees at least the state that it
-    /// was bumped for.
+    /// All of it, as of now: whoever sees a generation of the switch sees at least the configuration
+    /// and the ports that it was bumped for.
     #[inline]
     pub fn load(&mut self, sw: &Switch) -> Set<'_> {
         // An acquiring load, before the plain ones.

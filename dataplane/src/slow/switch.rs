@@ -256,27 +256,26 @@ impl Switch {
         }
     }
 
-    /// Publishes a port, or a range as one rule.
+    /// Publishes a port, or a range as one rule. Rules are for connections to come, as in netfilter's
+    /// nat table, so those that there are keep their decisions.
     ///
     /// # Errors
     /// See [`PublishError`]; nothing was changed.
     pub fn publish(&self, p: Publication) -> Result<RuleId, PublishError> {
-        let id = self.rules.publish(p)?;
-        self.generation.bump();
-        Ok(id)
+        self.rules.publish(p)
     }
 
-    /// Withdraws a rule; the connections that it made are gone when this returns.
+    /// Withdraws a rule; the connections that it made are gone when this returns, and all others
+    /// keep their decisions.
     pub fn unpublish(&self, id: RuleId) -> Option<Publication> {
         let gone = self.rules.unpublish(id)?;
-        self.generation.bump();
         self.forget_where(|r| r.rule() == id);
         Some(gone)
     }
 
-    /// The number under which decisions are stamped now: it changes with every change of rules,
-    /// ports, FDB or neighbours that could alter one. Take it before reading what a decision
-    /// rests on. Never 0.
+    /// The number under which decisions are stamped now: it changes with every change of ports, FDB,
+    /// neighbours or the outside that could alter one. Take it before reading what a decision rests
+    /// on. Never 0.
     #[inline]
     pub fn generation(&self) -> u32 {
         self.generation.get()

@@ -11,6 +11,9 @@
 //! such lane a round, so that what is new never waits for more than one batch of a bulk stream (the
 //! idea of sparse flows in RFC 8290 §4.1). Among such lanes each has a turn of many rounds.
 //!
+//! In an exchange the next lane is known without an event: see [`super::exchange`]. It ends a round,
+//! so that between a frame and its answer no timer is looked at.
+//!
 //! ```text
 //! loop {
 //!     while let Some(lane) = wait.next_ready() {
@@ -206,8 +209,9 @@ impl Wait {
         }
     }
 
-    /// The next ready lane of this round; `None` ends the round. It leaves the list: say
-    /// [`Wait::again`] if its read left something behind.
+    /// The next ready lane of this round, and where none is left the one by which an exchange goes
+    /// on; `None` ends the round. It leaves the list: say [`Wait::again`] if its read left something
+    /// behind.
     pub fn next_ready(&mut self) -> Option<Lane> {
         let lane = if self.round > 0 {
             self.round -= 1;
@@ -220,9 +224,22 @@ impl Wait {
             }
             lane
         } else {
-            return None;
+            return self.guess();
         };
         self.leaves(lane);
+        Some(lane)
+    }
+
+    /// The lane by which an exchange goes on, if there is nothing but one.
+    fn guess(&mut self) -> Option<Lane> {
+        if !self.spin.may_begin() || !self.backlog.is_empty() {
+            return None;
+        }
+        let lane = self.exchange.guess()?;
+        if let Some(at) = self.ready.iter().position(|&l| l == lane) {
+            self.ready.remove(at);
+            self.leaves(lane);
+        }
         Some(lane)
     }
 
@@ -263,12 +280,6 @@ impl Wait {
     /// until an event, the waker, or `next_timer`.
     pub fn turn(&mut self, now: Instant, next_timer: Option<Instant>) -> io::Result<Turn> {
         self.take_back(now);
-        if self.guess() {
-            return Ok(Turn {
-                woken: false,
-                slept: false,
-            });
-        }
         let block = self.ready.is_empty() && self.backlog.is_empty() && !self.spin.go_on(now);
         let timeout = match block {
             false => Some(Duration::ZERO),
@@ -296,21 +307,6 @@ impl Wait {
             self.spin.worked();
         }
         Ok(Turn { woken, slept })
-    }
-
-    /// Begins a round with the lane by which an exchange goes on, if there is nothing but one.
-    fn guess(&mut self) -> bool {
-        if !self.spin.may_begin() || !self.backlog.is_empty() {
-            return false;
-        }
-        let Some(lane) = self.exchange.guess() else {
-            return false;
-        };
-        if self.is_new(lane) {
-            self.ready.push_front(lane);
-        }
-        self.round = self.ready.len();
-        true
     }
 
     /// Whether frames come singly, by two lanes in turn, and are polled for: a lane is best read for
