@@ -11,7 +11,7 @@
 //! such lane a round, so that what is new never waits for more than one batch of a bulk stream (the
 //! idea of sparse flows in RFC 8290 §4.1). Among such lanes each has a turn of many rounds.
 //!
-//! In an exchange the next lane is known without an event: see [`super::exchange`]. It ends a round,
+//! In an exchange the next lane is known without an event (`exchange.rs`). It ends a round,
 //! so that between a frame and its answer no timer is looked at.
 //!
 //! ```text
