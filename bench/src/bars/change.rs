@@ -126,14 +126,11 @@ pub(super) fn change(scale: Scale, out: &mut dyn FnMut(Line)) -> Result<()> {
     let mut pair = Pair::new(scale.most().min(10_000))?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for round in 0..=scale.rounds {
-        let both = [
-            pair.run(scale.span / 2, true)?,
-            pair.run(scale.span, false)?,
-        ];
+        let quiet = pair.run(scale.span / 2, true)?;
+        let busy = pair.run(scale.span, false)?;
         if round > 0 {
-            let [a, b] = both;
-            alone.push(a);
-            beside.push(b);
+            alone.push(quiet);
+            beside.push(busy);
         }
     }
     pair.lab.nothing_lost()?;

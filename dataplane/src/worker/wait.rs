@@ -96,7 +96,7 @@ impl From<PortId> for Lane {
 pub struct Turn {
     /// The waker was used: look at the command channel.
     pub woken: bool,
-    /// The worker slept, so that time has passed: read the clock.
+    /// The worker did not only look: it blocked.
     pub slept: bool,
 }
 

@@ -3,7 +3,7 @@
 use crate::frame::batch::BESIDE;
 use crate::frame::{Gso, VnetHdr};
 use crate::port::SendError;
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::io::IoSlice;
 use std::os::fd::AsFd;
 
@@ -36,17 +36,8 @@ pub(super) fn write_with(
     error: fn(Errno) -> SendError,
 ) -> Result<(), SendError> {
     let head = hdr.encode();
-    let until_done = |write: &dyn Fn() -> Result<usize, Errno>| {
-        loop {
-            return match write() {
-                Ok(_) => Ok(()),
-                Err(Errno::INTR) => continue,
-                Err(e) => Err(error(e)),
-            };
-        }
-    };
-    let write = |iov: &[IoSlice<'_>]| until_done(&|| rustix::io::writev(fd, iov));
-    if let [only] = parts
+    let pieces = |iov: &[IoSlice<'_>]| retry_on_intr(|| rustix::io::writev(fd, iov));
+    let written = if let [only] = parts
         && only.len() <= SHORT
     {
         let mut both = [0; VnetHdr::LEN + SHORT];
@@ -55,7 +46,7 @@ pub(super) fn write_with(
         let (frame, _) = rest.split_at_mut(only.len());
         frame.copy_from_slice(only);
         let whole = both.get(..head.len() + only.len()).unwrap_or(&both);
-        until_done(&|| rustix::io::write(fd, whole))
+        retry_on_intr(|| rustix::io::write(fd, whole))
     } else if parts.len() < FEW {
         let mut iov = [IoSlice::new(&[]); FEW];
         for (to, from) in iov
@@ -64,15 +55,16 @@ pub(super) fn write_with(
         {
             *to = *from;
         }
-        write(iov.get(..=parts.len()).unwrap_or(&iov))
+        pieces(iov.get(..=parts.len()).unwrap_or(&iov))
     } else if parts.len() < MANY {
         let mut iov = Vec::with_capacity(parts.len() + 1);
         iov.push(IoSlice::new(&head));
         iov.extend_from_slice(parts);
-        write(&iov)
+        pieces(&iov)
     } else {
-        Err(SendError::Refused)
-    }
+        return Err(SendError::Refused);
+    };
+    written.map(drop).map_err(error)
 }
 
 /// What a failed write means. EIO is an interface that is down: the frame is lost, the port stays.
