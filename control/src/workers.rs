@@ -60,6 +60,7 @@ impl Workers {
                 true => Duration::ZERO,
                 false => Pace::default().pause,
             },
+            bulk_worker: plan.bulk_worker,
             while_busy,
         };
         let shared = config.host.is_some();
@@ -75,6 +76,11 @@ impl Workers {
         self.runtime.workers()
     }
 
+    /// Queues that a port is to have.
+    pub fn queues(&self) -> usize {
+        self.runtime.queues()
+    }
+
     /// Connects an interface.
     ///
     /// # Errors
@@ -83,7 +89,7 @@ impl Workers {
         self.add_queues(far, attached.queues)
     }
 
-    /// Connects something by its queues, one for each worker.
+    /// Connects something by its [`Workers::queues`].
     ///
     /// # Errors
     /// As [`Workers::add`].

@@ -40,6 +40,10 @@ pub struct Raw {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub workers: Option<String>,
+    /// A second worker beside a single one, which sleeps but for sustained bulk: auto, off [auto].
+    #[arg(long, value_name = "auto|off")]
+    #[serde(deserialize_with = "text")]
+    pub bulk_worker: Option<String>,
     /// How long a worker polls before it blocks: auto, off, or microseconds [auto].
     #[arg(long, value_name = "auto|off|USEC")]
     #[serde(deserialize_with = "text")]
@@ -144,6 +148,7 @@ impl Raw {
             bridge: self.bridge.or(file.bridge),
             mtu: self.mtu.or(file.mtu),
             workers: self.workers.or(file.workers),
+            bulk_worker: self.bulk_worker.or(file.bulk_worker),
             spin: self.spin.or(file.spin),
             latency: self.latency.or(file.latency),
             offload: self.offload.or(file.offload),

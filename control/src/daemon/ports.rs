@@ -93,7 +93,7 @@ impl Shared {
             gateway: (!ours).then_some(n.gateway),
             ipv6: true,
             txqlen: TXQLEN,
-            queues: self.workers.count(),
+            queues: self.workers.queues(),
             offload: self.offload,
         };
         let attached = attach::attach(&spec, &netns).map_err(refusal)?;

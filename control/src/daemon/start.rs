@@ -54,7 +54,7 @@ pub(super) fn start(plan: Plan) -> Result<Daemon, Failure> {
     };
     let workers = Workers::start(&plan, while_busy)
         .map_err(|e| Failure::Refused(format!("cannot start the workers: {e}")))?;
-    let engine = sockets::engine(&plan, workers.count())?;
+    let engine = sockets::engine(&plan, workers.queues())?;
     let relay = match engine {
         Some(_) => None,
         None => relay(&plan, &host)?,
@@ -206,7 +206,7 @@ fn host_port(shared: &Shared, host: &Netns) -> Result<(), Failure> {
         gateway: None,
         ipv6: false,
         txqlen: TXQLEN,
-        queues: shared.workers.count(),
+        queues: shared.workers.queues(),
         offload: shared.offload,
     };
     let netns = match &shared.plan.host_netns {
@@ -229,7 +229,7 @@ fn uplink_port(shared: &Shared, u: &UplinkTap) -> Result<(), Failure> {
             gateway: None,
             ipv6: false,
             txqlen: TXQLEN,
-            queues: shared.workers.count(),
+            queues: shared.workers.queues(),
             offload: shared.offload,
         };
         connect(shared, &spec, Role::Uplink, u.netns.to_string(), &netns)

@@ -64,6 +64,8 @@ pub struct Plan {
     pub network: Network,
     /// Worker threads, at least 1.
     pub workers: usize,
+    /// Whether a single one gets a second beside it for sustained bulk.
+    pub bulk_worker: bool,
     /// How long a worker polls at most before it blocks; zero: not at all.
     pub spin: Duration,
     /// Whether idle states of the CPU are held off while frames flow.

@@ -80,6 +80,10 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
             usize::try_from(n).unwrap_or(1)
         }
     };
+    let bulk_worker = match &raw.bulk_worker {
+        None => true,
+        Some(t) => scalar::auto_off(t, "a choice").map_err(usage("bulk-worker"))?,
+    };
     let spin = match &raw.spin {
         None => SPIN,
         Some(t) => scalar::spin(t).map_err(usage("spin"))?,
@@ -132,6 +136,8 @@ pub fn plan(raw: &Raw, here: &Surroundings) -> Result<Plan, Failure> {
         },
         network,
         workers,
+        // On one core it could only take turns, and the engine of sockets is the worker's own.
+        bulk_worker: bulk_worker && workers == 1 && here.cores > 1 && uplink.sockets().is_none(),
         spin,
         low_latency,
         offload,

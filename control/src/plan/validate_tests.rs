@@ -34,6 +34,7 @@ fn defaults() {
         (1, Offload::Auto, true)
     );
     assert_eq!((p.spin, p.low_latency), (SPIN, false));
+    assert!(p.bulk_worker, "of three cores one is the worker's");
     assert_eq!(p.control, PathBuf::from("/run/switchd/switchd.sock"));
     assert_eq!(
         (p.host_netns, p.uplink),
@@ -87,6 +88,23 @@ fn addresses_given_by_name_are_not_handed_out() {
     let p = ok("--attach a --attach b:10.0.0.2 --attach c --gateway 10.0.0.4");
     let ips: Vec<String> = p.attach.iter().map(|a| a.ip.to_string()).collect();
     assert_eq!(ips, ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+}
+
+#[test]
+fn one_worker_has_another_for_bulk_where_that_can_be() {
+    for (line, there) in [
+        ("", true),
+        ("--workers 1", true),
+        ("--bulk-worker auto", true),
+        ("--bulk-worker off", false),
+        ("--workers 2", false),
+        ("--workers 2 --bulk-worker auto", false),
+        ("--uplink sockets", false),
+    ] {
+        assert_eq!(ok(line).bulk_worker, there, "{line}");
+    }
+    let single = Surroundings { cores: 1, ..here() };
+    assert!(!plan(&raw(""), &single).unwrap().bulk_worker);
 }
 
 #[test]
@@ -184,6 +202,7 @@ fn contradictions() {
         ("--workers 0", &["--workers", "1 to 64"]),
         ("--spin 1001", &["--spin", "0 to 1000"]),
         ("--spin fast", &["--spin", "'fast'"]),
+        ("--bulk-worker 2", &["--bulk-worker", "auto or off", "'2'"]),
         ("--latency high", &["--latency", "normal or low"]),
         ("--offload fast", &["--offload", "'fast'"]),
         ("--localhost maybe", &["--localhost", "on or off"]),

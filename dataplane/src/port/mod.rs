@@ -1,7 +1,7 @@
 //! Level 2: where frames come from and go to.
 //!
 //! A port has one [`PortQueue`] per worker. The worker that owns a queue is the only one that
-//! reads or writes by it, so nothing here is shared.
+//! reads or writes by it, so nothing here is shared but descriptors ([`PortQueue::share`]).
 
 pub mod coalesce;
 mod coalesce_run;
@@ -113,6 +113,12 @@ pub trait PortQueue: Send {
     /// [`PortQueue::poll_fd`] of one of them.
     fn lane_fd(&self, _lane: u8) -> Option<RawFd> {
         self.poll_fd()
+    }
+
+    /// Another end of this queue, by which a second worker writes too, and reads the lanes that it is
+    /// given: never one that the other reads at the time. `None`: it has but one end.
+    fn share(&self) -> Option<Box<dyn PortQueue>> {
+        None
     }
 
     /// Writes one frame (or superframe) whose bytes are `parts` one after the other.

@@ -9,6 +9,7 @@ mod busy;
 mod exchange;
 mod inline;
 mod moderation;
+mod relief;
 mod run;
 mod runtime;
 mod spin;

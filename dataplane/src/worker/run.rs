@@ -2,6 +2,7 @@
 
 use super::busy::{Busy, WhileBusy};
 use super::moderation::{Moderation, PAUSE};
+use super::relief::{Peer, Relief};
 use super::runtime::Event;
 use super::wait::{Lane, SPIN, Wait};
 use crate::base::{Instant, PortId};
@@ -12,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
 use std::io;
 use std::num::NonZeroU64;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,8 @@ pub struct Pace {
     /// How long a worker sleeps behind a batch of a fast one-way stream of datagrams, so that more
     /// gather; zero: not at all.
     pub pause: Duration,
+    /// Whether a single worker gets a second one beside it, for sustained bulk only.
+    pub bulk_worker: bool,
     /// Told when a worker gets busy and when it falls idle.
     pub while_busy: Option<WhileBusy>,
 }
@@ -41,17 +45,20 @@ impl Default for Pace {
         Pace {
             spin: SPIN,
             pause: PAUSE,
+            bulk_worker: false,
             while_busy: None,
         }
     }
 }
 
-/// What a worker is told between two batches. Each is acknowledged.
+/// What a worker is told between two batches. What its owner says is acknowledged.
 pub enum Command {
     /// A port, and this worker's end of it.
     AddPort(PortId, Option<Box<dyn PortQueue>>, Sender<io::Result<()>>),
     /// Nothing: acknowledged, it says that the worker passed a batch boundary.
     Pass(Sender<io::Result<()>>),
+    /// The lane is this worker's from now on: said by the other one of two.
+    Take(Lane),
     /// The port is gone: close its queue.
     RemovePort(PortId, Sender<io::Result<()>>),
     /// End.
@@ -79,6 +86,10 @@ impl Queues {
     pub fn get(&mut self, port: PortId) -> Option<&mut Box<dyn PortQueue>> {
         self.by_port.get_mut(port.index())?.as_mut()
     }
+
+    fn lane_fd(&mut self, lane: Lane) -> Option<RawFd> {
+        self.get(lane.port)?.lane_fd(lane.lane)
+    }
 }
 
 impl Tx for Queues {
@@ -101,6 +112,7 @@ pub struct Worker {
     answering: Vec<PortId>,
     busy: Busy,
     moderation: Moderation,
+    relief: Relief,
     commands: Receiver<Command>,
     events: Sender<Event>,
     clock: Clock,
@@ -127,6 +139,7 @@ impl Worker {
             answering: Vec::new(),
             busy: Busy::new(pace.while_busy),
             moderation: Moderation::new(pace.pause),
+            relief: Relief::default(),
             commands,
             events,
             clock,
@@ -134,12 +147,42 @@ impl Worker {
         Ok((worker, waker))
     }
 
+    /// Has another worker beside it: one of them reads all lanes, the `second` those that it is given.
+    pub fn beside(&mut self, commands: Sender<Command>, waker: Arc<Waker>, second: bool) {
+        self.relief = Relief::beside(Peer { commands, waker }, second);
+    }
+
+    /// Gives lanes to the other worker.
+    fn give_lanes(&mut self, now: Instant) {
+        for lane in self.relief.due(now) {
+            if let Some(fd) = self.queues.lane_fd(lane) {
+                self.wait.remove(lane, fd);
+                self.relief.give(lane);
+            }
+        }
+    }
+
+    /// Takes a lane from the other worker. One that can't be watched here goes back: it was watched
+    /// there.
+    fn take_lane(&mut self, lane: Lane) {
+        // Gone with its port, if there is none.
+        let Some(fd) = self.queues.lane_fd(lane) else {
+            return;
+        };
+        match self.wait.add(lane, fd) {
+            Ok(()) => self.relief.taken(lane, (self.clock)()),
+            Err(_) => self.relief.give(lane),
+        }
+    }
+
     /// Runs until told to stop.
     pub fn run(mut self) {
         // Where it can't be set, pauses are longer by the usual 50 µs.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+        let mut before = (self.clock)();
         loop {
             let mut now = (self.clock)();
+            self.relief.waited(now.since(before));
             while let Some(lane) = self.wait.next_ready() {
                 self.serve(lane, now);
                 now = (self.clock)();
@@ -150,7 +193,9 @@ impl Worker {
             }
             self.engine.tick(now, &mut self.batch, &mut self.queues);
             self.hear_answers();
+            self.give_lanes(now);
             let timers = [self.engine.next_deadline(now), self.busy.silence(now)];
+            before = now;
             let next = timers.into_iter().flatten().fold(now + LONGEST, Ord::min);
             match self.wait.turn(now, Some(next)) {
                 Ok(turn) if turn.woken => {
@@ -190,6 +235,7 @@ impl Worker {
         };
         if !self.batch.is_empty() {
             self.wait.found(lane, self.batch.len());
+            self.relief.served(lane, self.batch.bytes());
             self.busy.frames(now);
             self.moderation
                 .heard(port, self.batch.frames(), matches!(more, Ok(true)), now);
@@ -238,6 +284,7 @@ impl Worker {
         if let Some(queue) = self.queues.get(port) {
             self.wait.remove_queue(port, &**queue);
         }
+        self.relief.forget(port);
         self.answering.retain(|p| *p != port);
         self.queues.set(port, None);
     }
@@ -251,12 +298,14 @@ impl Worker {
                         self.answering.push(port);
                     }
                     let answer = match &queue {
+                        Some(_) if self.relief.is_second() => Ok(()),
                         Some(q) => self.wait.add_queue(port, &**q),
                         None => Ok(()),
                     };
                     self.queues.set(port, queue);
                     let _ = done.send(answer);
                 }
+                Command::Take(lane) => self.take_lane(lane),
                 Command::RemovePort(port, done) => {
                     self.close(port);
                     let _ = done.send(Ok(()));

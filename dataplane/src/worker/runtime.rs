@@ -58,6 +58,8 @@ struct Handle {
 pub struct Runtime {
     sw: Arc<Switch>,
     workers: Vec<Handle>,
+    /// How many of them have a queue of their own of each port.
+    queues: usize,
     events: Receiver<Event>,
     clock: Clock,
 }
@@ -68,15 +70,19 @@ impl Runtime {
     /// # Errors
     /// When the system gives no thread or no epoll descriptor.
     pub fn start(cfg: Config, workers: usize, pace: &Pace, clock: Clock) -> io::Result<Runtime> {
-        let workers = workers.max(1);
+        let queues = workers.max(1);
+        let relief = pace.bulk_worker && queues == 1;
+        let workers = queues + usize::from(relief);
         let sw = Arc::new(Switch::new(cfg, workers));
         let (event_tx, events) = unbounded();
         let mut runtime = Runtime {
             sw: Arc::clone(&sw),
             workers: Vec::new(),
+            queues,
             events,
             clock: Arc::clone(&clock),
         };
+        let mut made = Vec::with_capacity(workers);
         for n in 0..workers {
             let engine = Engine::new(Arc::clone(&sw), n, clock());
             let (commands, rx) = unbounded();
@@ -87,6 +93,13 @@ impl Runtime {
                 event_tx.clone(),
                 Arc::clone(&clock),
             )?;
+            made.push((worker, waker, commands));
+        }
+        if relief && let [(first, w0, c0), (second, w1, c1)] = &mut made[..] {
+            first.beside(c1.clone(), Arc::clone(w1), false);
+            second.beside(c0.clone(), Arc::clone(w0), true);
+        }
+        for (n, (worker, waker, commands)) in made.into_iter().enumerate() {
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{n}"))
                 .spawn(|| worker.run())?;
@@ -99,9 +112,14 @@ impl Runtime {
         Ok(runtime)
     }
 
-    /// Number of workers.
+    /// Number of workers, the one for bulk ([`Pace::bulk_worker`]) included.
     pub fn workers(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Queues that a port is to have: one for each worker, but none for the one for bulk.
+    pub fn queues(&self) -> usize {
+        self.queues
     }
 
     /// The shared switch, for reports that this type has no method for.
@@ -131,7 +149,8 @@ impl Runtime {
         answers.iter().collect::<io::Result<Vec<()>>>().map(|_| ())
     }
 
-    /// Adds a port with one queue per worker, in worker order.
+    /// Adds a port with its [`Runtime::queues`], in worker order. A worker for bulk gets another end
+    /// of the first one.
     ///
     /// # Errors
     /// See [`AddPortError`]; nothing was changed.
@@ -140,8 +159,12 @@ impl Runtime {
         spec: PortSpec,
         queues: Vec<Box<dyn PortQueue>>,
     ) -> Result<PortId, AddPortError> {
+        let other = match self.queues < self.workers.len() {
+            false => None,
+            true => Some(another_end(&queues)?),
+        };
         let id = self.sw.add_port(spec, self.now().tick())?;
-        let mut queues = queues.into_iter();
+        let mut queues = queues.into_iter().take(self.queues).chain(other);
         let told = self.tell(|_, done| Command::AddPort(id, queues.next(), done));
         if let Err(e) = told {
             self.remove_port(id);
@@ -272,6 +295,12 @@ impl Runtime {
     pub fn stop(self) {
         drop(self);
     }
+}
+
+/// For the worker for bulk, which writes by every port.
+fn another_end(queues: &[Box<dyn PortQueue>]) -> Result<Box<dyn PortQueue>, AddPortError> {
+    let shared = queues.first().and_then(|q| q.share());
+    shared.ok_or_else(|| AddPortError::Worker("two workers can't share its queue".to_owned()))
 }
 
 impl Drop for Runtime {

@@ -1,10 +1,11 @@
-//! Two workers on real TAPs share the connections.
+//! Two workers on real TAPs share the connections; a second one for bulk has nothing but bulk.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 use switchd_tests::lab::tcp::{carries, exchange, pair};
-use switchd_tests::lab::world::{OUTSIDE, UPLINK, at};
+use switchd_tests::lab::world::{C2, OUTSIDE, UPLINK, at};
 use switchd_tests::lab::{World, WorldSpec};
 use switchd_tests::scenario;
 
@@ -56,7 +57,8 @@ fn server_speaks_first(w: &World, while_idle: impl FnOnce()) {
     for (n, (c, s)) in connections.iter().enumerate() {
         c.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         let mut got = [0; 14];
-        std::io::Read::read_exact(&mut &*c, &mut got)
+        (&*c)
+            .read_exact(&mut got)
             .unwrap_or_else(|e| panic!("connection {n}: {e}"));
         assert_eq!(&got, b"are you there?");
         carries(c, s, "yes").unwrap();
@@ -143,5 +145,83 @@ scenario!(the_same_with_twelve_thousand_flows_live, || {
     let before = w.daemon.stats().total.drops;
     flows.back(&heard);
     assert_eq!(w.daemon.stats().total.drops, before);
+    w.finish();
+});
+
+/// Eight streams from a container to another until the second worker has read some of their frames;
+/// every byte arrives.
+fn streams_until_it_helps(w: &World) {
+    let server = w.c[1].listen(ANY, 5001);
+    let streams: Vec<_> = (0..8)
+        .map(|_| pair(&w.c[0], at(C2, 5001), &server))
+        .collect();
+    let over = AtomicBool::new(false);
+    let block: Vec<u8> = (0..=255).cycle().take(256 * 1024).collect();
+    std::thread::scope(|s| {
+        for (from, to) in &streams {
+            s.spawn(|| {
+                while !over.load(Relaxed) {
+                    (&*from).write_all(&block).unwrap();
+                }
+                from.shutdown(Shutdown::Write).unwrap();
+            });
+            s.spawn(|| {
+                let mut buffer = vec![0; block.len()];
+                loop {
+                    let mut got = 0;
+                    while got < block.len() {
+                        match (&*to).read(&mut buffer[got..]).unwrap() {
+                            0 => return assert_eq!(got, 0, "a whole number of blocks"),
+                            n => got += n,
+                        }
+                    }
+                    assert!(buffer == block, "what was sent");
+                }
+            });
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        let helps = || w.daemon.stats().workers[1].rx > 100;
+        while !helps() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        over.store(true, Relaxed);
+    });
+    assert!(w.daemon.stats().workers[1].rx > 100);
+}
+
+scenario!(a_second_worker_helps_with_bulk_and_only_then, || {
+    if std::thread::available_parallelism().map_or(1, usize::from) == 1 {
+        return eprintln!("SKIPPED: on a single core there is no second worker for bulk");
+    }
+    let w = World::new(&WorldSpec::default());
+    let status: control::api::types::Status = w.daemon.get("/v1/status");
+    assert_eq!((status.workers, w.daemon.stats().workers.len()), (2, 2));
+    let server = w.c[1].listen(ANY, 5002);
+    let pairs: Vec<_> = (0..16)
+        .map(|_| pair(&w.c[0], at(C2, 5002), &server))
+        .collect();
+    let small = || {
+        for _ in 0..20 {
+            for (c, s) in &pairs {
+                carries(c, s, "small").unwrap();
+            }
+        }
+        w.daemon.stats().workers[1].rx
+    };
+    assert_eq!(small(), 0, "small frames need no second worker");
+    streams_until_it_helps(&w);
+    // A lane goes back with its first frames after the bulk.
+    std::thread::sleep(Duration::from_millis(100));
+    let after = small();
+    assert_eq!(small(), after, "all lanes are back");
+    let total = w.daemon.stats().total;
+    assert_eq!(total.drops, 0);
+    w.finish();
+});
+
+scenario!(the_worker_for_bulk_can_be_left_out, || {
+    let w = World::new(&WorldSpec::default().with(&["--bulk-worker", "off"]));
+    let status: control::api::types::Status = w.daemon.get("/v1/status");
+    assert_eq!((status.workers, w.daemon.stats().workers.len()), (1, 1));
     w.finish();
 });

@@ -167,7 +167,7 @@ impl Shared {
         // Held before anything can be sent by them.
         self.hold_here(state, &choice)?;
         let program = filter::uplink(&ports::ours(state));
-        let queues = self.workers.count();
+        let queues = self.workers.queues();
         let Some(nic) = &mut state.nic else {
             return Ok(());
         };

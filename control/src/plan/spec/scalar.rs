@@ -131,6 +131,15 @@ pub fn on_off(text: &str, what: &'static str) -> Result<bool, SpecError> {
     }
 }
 
+/// Whether something is there where it is of use: `auto` or `off`.
+pub fn auto_off(text: &str, what: &'static str) -> Result<bool, SpecError> {
+    match text {
+        "auto" | "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => scalar(text, what, "auto or off"),
+    }
+}
+
 /// How long a worker polls before it blocks: `auto`, `off`, or microseconds up to 1,000.
 pub fn spin(text: &str) -> Result<Duration, SpecError> {
     match text {

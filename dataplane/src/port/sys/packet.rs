@@ -270,6 +270,10 @@ impl PortQueue for PacketQueue {
         super::write::write_with(&*self.fd, hdr, parts, send_error)
     }
 
+    fn share(&self) -> Option<Box<dyn PortQueue>> {
+        Some(Box::new(PacketQueue::new(Arc::clone(&self.fd))))
+    }
+
     fn poll_fd(&self) -> Option<RawFd> {
         Some(self.fd.as_raw_fd())
     }

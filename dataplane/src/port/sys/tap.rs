@@ -21,6 +21,7 @@ use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
 /// The kinds of offload that `--offload` can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,7 +120,7 @@ pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, 
         fds.push(further(&name, fds.len())?);
     }
     let queues = fds.into_iter().map(|fd| TapQueue {
-        lanes: vec![fd],
+        lanes: Arc::new([fd]),
         caps,
     });
     Ok(TapDevice {
@@ -141,7 +142,10 @@ pub fn create_lanes(name: &str, offload: Offload) -> Result<TapDevice, TapError>
     }
     Ok(TapDevice {
         name,
-        queues: vec![TapQueue { lanes, caps }],
+        queues: vec![TapQueue {
+            lanes: lanes.into(),
+            caps,
+        }],
         caps,
     })
 }
@@ -178,7 +182,7 @@ pub fn adopt(queues: Vec<OwnedFd>, caps: Caps) -> Vec<Box<dyn PortQueue>> {
         .into_iter()
         .map(|fd| {
             Box::new(TapQueue {
-                lanes: vec![fd],
+                lanes: Arc::new([fd]),
                 caps,
             }) as Box<dyn PortQueue>
         })
@@ -215,7 +219,7 @@ pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
 #[derive(Debug)]
 pub struct TapQueue {
     /// At least one. Frames are written by the first.
-    lanes: Vec<OwnedFd>,
+    lanes: Arc<[OwnedFd]>,
     caps: Caps,
 }
 
@@ -284,6 +288,11 @@ impl PortQueue for TapQueue {
             }
         }
         Ok(true)
+    }
+
+    fn share(&self) -> Option<Box<dyn PortQueue>> {
+        let (lanes, caps) = (Arc::clone(&self.lanes), self.caps);
+        Some(Box::new(TapQueue { lanes, caps }))
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {

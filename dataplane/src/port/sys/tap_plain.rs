@@ -39,13 +39,8 @@ pub fn create(name: &str, workers: usize) -> Result<PlainDevice, TapError> {
     rustix::io::ioctl_fionbio(borrow(&iface), true)
         .map_err(|e| TapError::Other("FIONBIO", e.into()))?;
     let iface = Arc::new(iface);
-    let queues = (0..workers.max(1)).map(|n| {
-        Box::new(PlainQueue {
-            iface: iface.clone(),
-            reads: n == 0,
-            whole: Vec::new(),
-        }) as Box<dyn PortQueue>
-    });
+    let queues = (0..workers.max(1))
+        .map(|n| Box::new(PlainQueue::new(&iface, n == 0)) as Box<dyn PortQueue>);
     Ok(PlainDevice {
         name: iface.name().to_owned(),
         queues: queues.collect(),
@@ -64,6 +59,16 @@ struct PlainQueue {
     reads: bool,
     /// Where a frame of several parts is put together.
     whole: Vec<u8>,
+}
+
+impl PlainQueue {
+    fn new(iface: &Arc<Iface>, reads: bool) -> PlainQueue {
+        PlainQueue {
+            iface: Arc::clone(iface),
+            reads,
+            whole: Vec::new(),
+        }
+    }
 }
 
 impl PortQueue for PlainQueue {
@@ -114,6 +119,10 @@ impl PortQueue for PlainQueue {
                 Err(e) => Err(send_error(e)),
             };
         }
+    }
+
+    fn share(&self) -> Option<Box<dyn PortQueue>> {
+        Some(Box::new(PlainQueue::new(&self.iface, self.reads)))
     }
 
     fn poll_fd(&self) -> Option<RawFd> {
