@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use switchd_tests::memory::model::{ArpKind, Change, Form, Kind, Op, Said, Way, World};
+use switchd_tests::memory::model::{ArpKind, Change, Form, Kind, Op, Said, Void, Way, World};
 use switchd_tests::memory::packet::*;
 use switchd_tests::memory::{DB, FAR, Lab, UP, WEB, config, mac};
 
@@ -119,7 +119,7 @@ fn the_generator_reaches_far() {
     let mut reasons: BTreeSet<Reason> = BTreeSet::new();
     for _ in 0..12 {
         let ops = prop::collection::vec(op(), 150).new_tree(&mut runner);
-        let mut world = World::new(vec![Lab::new(small())], &[false], 0);
+        let mut world = World::new(vec![Lab::new(small())], &[Void::Nothing], 0);
         for op in ops.expect("a sequence").current() {
             world.apply(&op);
             let lab = &world.labs[0];
@@ -139,12 +139,13 @@ fn the_generator_reaches_far() {
 proptest! {
     #![proptest_config(cases(24))]
 
-    /// A cached verdict is the uncached one: where every decision is made anew for every frame,
-    /// the same comes out.
+    /// A cached verdict is the uncached one: where every decision is made anew for every frame, or
+    /// its next hop asked anew, the same comes out.
     #[test]
     fn a_cached_verdict_is_the_uncached_one(ops in prop::collection::vec(op(), 1..120)) {
-        let labs = vec![Lab::new(small()), Lab::new(small())];
-        live(World::new(labs, &[false, true], 0), &ops);
+        let labs = [(); 3].map(|()| Lab::new(small())).into();
+        let void = [Void::Nothing, Void::NextHops, Void::All];
+        live(World::new(labs, &void, 0), &ops);
     }
 
     /// It does not matter which worker gets a frame.
@@ -158,7 +159,7 @@ proptest! {
             Lab::with(small(), 2, Caps::ALL),
             Lab::with(small(), 3, Caps::ALL),
         ];
-        live(World::new(labs, &[false; 3], seed), &ops);
+        live(World::new(labs, &[Void::Nothing; 3], seed), &ops);
     }
 }
 
@@ -169,7 +170,7 @@ proptest! {
     #[test]
     fn batches_do_what_single_frames_do(ops in prop::collection::vec(op(), 1..120)) {
         let lab = || Lab::with(small(), 1, Caps::NONE);
-        let mut world = World::new(vec![lab()], &[false], 0);
+        let mut world = World::new(vec![lab()], &[Void::Nothing], 0);
         // A change of what ports take would show in the form of the frames.
         for op in ops.iter().filter(|o| !matches!(o, Op::Control(Change::Caps(..)))) {
             world.apply(op);

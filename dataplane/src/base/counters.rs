@@ -100,7 +100,7 @@ pub struct Counters {
     /// Frames waiting inside the switch (unresolved neighbour, missing first fragment): up when
     /// held, down when released. The worker that releases need not be the one that held.
     held: AtomicI64,
-    /// Routed frames that an index entry decided.
+    /// Routed frames that an index entry decided, those included whose next hop alone was asked anew.
     pub hits: Counter,
     /// Routed frames that took the slow path.
     pub slow: Counter,

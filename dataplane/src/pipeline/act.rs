@@ -1,11 +1,12 @@
 //! The cost tiers branch here: a hit, a bridged frame, or the slow path.
 
 use super::bridge::{self, Heard};
+use super::express;
 use super::look::{Class, Look};
 use crate::base::{PortId, Role, Tick};
 use crate::conntrack::tcp::State;
 use crate::conntrack::{Observed, observe};
-use crate::flow::{Dir, Record, RecordId, Zone};
+use crate::flow::{Dir, Forward, Record, RecordId, Zone};
 use crate::frame::{Frame, Parsed, parse};
 use crate::guard::Guard;
 use crate::rewrite;
@@ -73,6 +74,9 @@ pub(super) fn act(
         }
         Class::Drop(reason) => Verdict::Drop(reason),
         Class::Express(zone) => {
+            if let Some(v) = express::renewed(c, frame, look, at, heard) {
+                return v;
+            }
             // Nothing spoke for it, so it is judged after all.
             let p = match parsed(frame) {
                 Ok(p) => p,
@@ -151,8 +155,11 @@ pub(super) fn hit(
     dir: Dir,
     r: &Record,
 ) -> Option<Verdict> {
-    let f = r.decided(dir, c.sw.generation())?;
-    if !f.holds(at.eighth, look.wire_len) || c.sw.conntrack.too_old_for_a_hit(r, at.tick) {
+    let f = match r.decided(dir, c.sw.generation()) {
+        Some(f) if f.holds(at.eighth, look.wire_len) => f,
+        _ => renewed(c, look, at, dir, r)?,
+    };
+    if c.sw.conntrack.too_old_for_a_hit(r, at.tick) {
         return None;
     }
     let header = frame.bytes().get(rewrite::L4_AT..).unwrap_or(&[]);
@@ -165,6 +172,18 @@ pub(super) fn hit(
     let out = r.key(dir.other());
     rewrite::apply_keyed(frame, look.l4, &f, &out, at.mac(out.zone()));
     Some(Verdict::To(f.egress))
+}
+
+/// The decision about a frame that could not take the lane, if it holds now that its next hop was
+/// asked anew. (For one that could, [`express::renewed`] has tried that.)
+#[cold]
+#[inline(never)]
+fn renewed(c: &mut Ctx<'_>, look: &Look, at: &At, dir: Dir, r: &Record) -> Option<Forward> {
+    if matches!(look.class, Class::Express(_)) || !c.renew(r, dir) {
+        return None;
+    }
+    let f = r.decided(dir, c.sw.generation())?;
+    f.holds(at.eighth, look.wire_len).then_some(f)
 }
 
 /// The frame as the slow path wants it. It was not changed since it was looked at.

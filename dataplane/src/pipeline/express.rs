@@ -4,7 +4,8 @@
 //! Nothing else is asked about such a frame, since the slow path asked it when it decided: what the
 //! guard says follows from the port's role, the sender's MAC, the addresses and the configuration.
 //! The key names the addresses and the side, the place names port and MAC, and whatever changes the
-//! rest voids the decision. A frame that does not fit here is looked at as any other, unchanged.
+//! rest voids the decision. Where that was no more than a next hop, the lane is tried again with the
+//! next hop of now ([`renewed`]). A frame that does not fit here is looked at as any other, unchanged.
 
 use super::act::{self, At};
 use super::bridge::{self, Heard};
@@ -166,6 +167,24 @@ pub(super) fn pass_or_event(
         Err(Off::Event) => eventful(c, frame, look, at),
         Err(Off::Unknown) => None,
     }
+}
+
+/// Takes a frame along the lane once more that left it because the decision about it was void, if it
+/// holds now that its next hop was asked anew. It is a hit then.
+#[inline(never)]
+pub(super) fn renewed(
+    c: &mut Ctx<'_>,
+    frame: &mut Frame,
+    look: &mut Look,
+    at: &At,
+    heard: &mut Heard,
+) -> Option<Verdict> {
+    let (id, dir) = look.candidate.get()?;
+    let r = c.sw.conntrack.slab.get(id)?;
+    if r.key(dir) != look.key || !r.has(flags::LIVE) || !c.renew(r, dir) {
+        return None;
+    }
+    pass_or_event(c, frame, look, at, heard)
 }
 
 /// The TCP fields of a frame that was looked at, read again: that is less than to keep them.

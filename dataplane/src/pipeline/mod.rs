@@ -3,7 +3,8 @@
 //! parse → guard → look up → { hit | bridge | slow path } → rewrite → tx
 //!
 //! Two kinds of hit: a *bridged* frame whose destination MAC the FDB knows, and a *routed* frame
-//! whose key stands in the flow index under a decision that still holds. Everything else is the
+//! whose key stands in the flow index under a decision that still holds, or does once its next hop
+//! was asked anew (where ports and configuration are those of the decision). Everything else is the
 //! slow path's, which leaves an answer in an index for the next frame. What a record can't decide
 //! (TTL ≤ 1, options, fragments, larger than the egress MTU, anything but TCP, UDP and ICMP echo)
 //! never reaches the index. Nearly all routed frames take a lane of their own, `express`, on which

@@ -2,10 +2,11 @@
 
 use super::ctx::Ctx;
 use crate::base::{Mac, PortId, Reason};
-use crate::flow::Zone;
+use crate::flow::{Dir, Forward, Record, Zone};
 use crate::l2::FdbKey;
 use crate::neigh::{Resolve, responder};
 use std::net::Ipv4Addr;
+use std::sync::atomic::Ordering::Acquire;
 
 /// Where a packet goes next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,24 +45,76 @@ impl Hops {
 impl Ctx<'_> {
     /// The next hop towards `dst` on the given side. Sends an ARP request when one is due.
     pub fn next_hop(&mut self, zone: Zone, dst: Ipv4Addr) -> Hop {
-        let cfg = self.cfg;
-        let (ip, uplink) = match zone {
-            Zone::Inside => (dst, None),
-            Zone::Uplink => {
-                let (Some(up), Some(port)) = (&cfg.uplink, self.ports.uplink()) else {
-                    return Hop::None(Reason::NoUplink);
-                };
-                let hop = match &cfg.host {
-                    Some(host) => match host.next_hop(dst) {
-                        Some(hop) => hop,
-                        None => return Hop::None(Reason::NoRoute),
-                    },
-                    None if up.on_link(dst) => dst,
-                    None => up.next_hop,
-                };
-                (hop, Some(port))
-            }
+        match self.next_address(zone, dst) {
+            Ok((ip, uplink)) => self.hop_to(zone, ip, uplink),
+            Err(reason) => Hop::None(reason),
+        }
+    }
+
+    /// The same, if the neighbour's MAC and place are known and not in doubt, so that nobody has to
+    /// be asked.
+    fn hop_at_hand(&mut self, zone: Zone, dst: Ipv4Addr) -> Option<(PortId, Mac, u16)> {
+        let (ip, uplink) = self.next_address(zone, dst).ok()?;
+        let found = self.hops.get(zone, ip, self.sw.generation());
+        if found.is_none() && self.sw.neigh.expires_ms(zone, ip, self.now.tick()) == 0 {
+            return None;
+        }
+        match found.unwrap_or_else(|| self.hop_to(zone, ip, uplink)) {
+            Hop::To(port, mac, until) => Some((port, mac, until)),
+            _ => None,
+        }
+    }
+
+    /// Asks anew where a direction's frames go, if all else that was decided about them still stands
+    /// (see [`crate::flow::Generation::renews`]), and stamps the record. False: the slow path has to
+    /// decide. True says no more than that it is worth another look: another worker may be storing a
+    /// decision, or one more thing has changed.
+    pub fn renew(&mut self, r: &Record, dir: Dir) -> bool {
+        let stamp = r.generation(dir).load(Acquire);
+        let Some(number) = self.sw.generation.renews(stamp) else {
+            return false;
         };
+        let old = r.forward(dir);
+        if stamp == number && old.valid_at(self.now.eighth()) {
+            return false;
+        }
+        let out = r.key(dir.other());
+        let Some((egress, dst_mac, until)) = self.hop_at_hand(out.zone(), out.tuple().src) else {
+            return false;
+        };
+        let f = Forward {
+            egress,
+            dst_mac,
+            until,
+            mtu: self.mtu_of(egress),
+            // They follow from the keys.
+            ..old
+        };
+        r.decide(dir, &f, number, &self.sw.generation);
+        true
+    }
+
+    /// Which neighbour comes next, and the port that leads there if that is the uplink.
+    fn next_address(
+        &self,
+        zone: Zone,
+        dst: Ipv4Addr,
+    ) -> Result<(Ipv4Addr, Option<PortId>), Reason> {
+        if zone == Zone::Inside {
+            return Ok((dst, None));
+        }
+        let (Some(up), Some(port)) = (&self.cfg.uplink, self.ports.uplink()) else {
+            return Err(Reason::NoUplink);
+        };
+        let ip = match &self.cfg.host {
+            Some(host) => host.next_hop(dst).ok_or(Reason::NoRoute)?,
+            None if up.on_link(dst) => dst,
+            None => up.next_hop,
+        };
+        Ok((ip, Some(port)))
+    }
+
+    fn hop_to(&mut self, zone: Zone, ip: Ipv4Addr, uplink: Option<PortId>) -> Hop {
         // Nothing that it rests on has changed since: whatever changes it, changes the generation.
         let generation = self.sw.generation();
         if let Some(hop) = self.hops.get(zone, ip, generation) {
@@ -70,7 +123,9 @@ impl Ctx<'_> {
         let tick = self.now.tick();
         let mac = match self.sw.neigh.resolve(zone, ip, tick) {
             // Nobody may send with such an address (see `guard`), so nobody has it.
-            Resolve::Known(mac) if mac.is_group() || mac == Mac::ZERO || mac == cfg.gateway_mac => {
+            Resolve::Known(mac)
+                if mac.is_group() || mac == Mac::ZERO || mac == self.cfg.gateway_mac =>
+            {
                 return Hop::Dead;
             }
             Resolve::Known(mac) => mac,

@@ -132,7 +132,7 @@ impl Switch {
             // Another interface has other neighbours.
             self.lose(self.neigh.forget_zone(Zone::Uplink));
         }
-        self.generation.bump();
+        self.generation.bump_settings();
     }
 
     /// What the connections' tables take.
@@ -226,7 +226,7 @@ impl Switch {
             *at = self.port_sum(id);
         }
         self.ports.store(Arc::new(t));
-        self.generation.bump();
+        self.generation.bump_settings();
         Ok(id)
     }
 
@@ -241,7 +241,7 @@ impl Switch {
         if let Some(ip) = spec.ip {
             self.lose(self.neigh.forget(Zone::Inside, ip));
         }
-        self.generation.bump();
+        self.generation.bump_settings();
         Some(PortSpec::clone(&spec))
     }
 

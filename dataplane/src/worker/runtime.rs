@@ -189,7 +189,7 @@ impl Runtime {
         self.sw.set_uplink(uplink, host);
         // A worker that has ended decides nothing.
         let _ = self.tell(|_, done| Command::Pass(done));
-        self.sw.generation.bump();
+        self.sw.generation.bump_settings();
         self.sw.end_by_address(self.now().tick())
     }
 

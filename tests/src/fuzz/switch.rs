@@ -1,12 +1,12 @@
 //! The whole switch under any sequence of frames, steps of time and changes of control.
 //!
-//! Two switches live through the same: one as it is, and one whose cached decisions are void at
-//! every frame, or whose two workers get frames at random. [`World`] asserts after each step
-//! that they put out, count and know the same, that every frame is accounted for and that every
-//! checksum is right. Here is added: no table grows above its limit, addresses and ports are
-//! translated one to one, and after the longest timeout nothing is left.
+//! Two switches live through the same: one as it is, and one whose cached decisions, or the next
+//! hops of them, are void at every frame, or whose two workers get frames at random. [`World`]
+//! asserts after each step that they put out, count and know the same, that every frame is accounted
+//! for and that every checksum is right. Here is added: no table grows above its limit, addresses and
+//! ports are translated one to one, and after the longest timeout nothing is left.
 
-use crate::memory::model::{ArpKind, Change, Form, Kind, Op, Said, Way, World};
+use crate::memory::model::{ArpKind, Change, Form, Kind, Op, Said, Void, Way, World};
 use crate::memory::{Lab, config};
 use arbitrary::{Result, Unstructured};
 use dataplane::base::Config;
@@ -33,9 +33,13 @@ pub fn switch(data: &[u8]) {
     let Ok(seed) = u.arbitrary::<u64>() else {
         return;
     };
-    let uncached = seed & 1 == 0;
-    let other = Lab::with(small(), if uncached { 1 } else { 2 }, Caps::ALL);
-    let mut world = World::new(vec![Lab::new(small()), other], &[false, uncached], seed);
+    let (void, workers) = match seed & 3 {
+        0 => (Void::All, 1),
+        2 => (Void::NextHops, 1),
+        _ => (Void::Nothing, 2),
+    };
+    let labs = vec![Lab::new(small()), Lab::with(small(), workers, Caps::ALL)];
+    let mut world = World::new(labs, &[Void::Nothing, void], seed);
     for _ in 0..STEPS {
         if u.is_empty() {
             break;

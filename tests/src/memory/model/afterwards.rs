@@ -1,7 +1,7 @@
 //! What is to hold after everything has happened.
 
 use super::ports::take;
-use super::{Change, Got, World};
+use super::{Change, Got, Void, World};
 use crate::memory::packet::udp;
 use crate::memory::{APP, DB, FAR, GW, Lab, PEER, WEB};
 use dataplane::base::{Proto, Tuple};
@@ -20,7 +20,7 @@ impl World {
     /// Gives another switch what this world's first one was given, but frames that came one after
     /// the other by one port as one batch, and asserts that each port gets the same frames.
     pub fn assert_same_in_batches(&self, lab: Lab) {
-        let mut other = World::new(vec![lab], &[false], 0);
+        let mut other = World::new(vec![lab], &[Void::Nothing], 0);
         other.silent = true;
         other.tainted = true;
         let mut events = self.trace.iter().peekable();

@@ -30,6 +30,17 @@ use std::time::Duration;
 /// A frame that a port got.
 type Got = Vec<(usize, Vec<u8>, [u8; 10])>;
 
+/// What is void of a switch's cached decisions at every frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Void {
+    /// What traffic and changes void.
+    Nothing,
+    /// The next hops: they are asked anew, and the rest stands.
+    NextHops,
+    /// All: every frame takes the slow path.
+    All,
+}
+
 /// Switches that live through the same.
 pub struct World {
     /// The switches; the model listens to the first.
@@ -41,8 +52,8 @@ pub struct World {
     silent: bool,
     /// Whether each frame goes to a worker chosen at random, by switch.
     random_worker: Vec<Option<Rng>>,
-    /// Switches whose cached decisions are void at every frame.
-    uncached: Vec<bool>,
+    /// What is void at every frame, by switch.
+    void: Vec<Void>,
     last: Option<(usize, Vec<u8>, VnetHdr)>,
     /// Whether a frame that came in with a wrong checksum may still be inside.
     tainted: bool,
@@ -54,9 +65,9 @@ pub struct World {
 }
 
 impl World {
-    /// A world of these switches. `uncached` says which have their decisions voided before every
-    /// frame; one with several workers gives each frame to a random one.
-    pub fn new(labs: Vec<Lab>, uncached: &[bool], seed: u64) -> World {
+    /// A world of these switches. `void` says what of their decisions is voided before every frame;
+    /// a switch with several workers gives each frame to a random one.
+    pub fn new(labs: Vec<Lab>, void: &[Void], seed: u64) -> World {
         let random_worker = labs
             .iter()
             .map(|l| (l.sw.workers() > 1).then(|| Rng::new(seed)))
@@ -68,7 +79,7 @@ impl World {
             absent: [false; 3],
             silent: false,
             random_worker,
-            uncached: uncached.to_vec(),
+            void: void.to_vec(),
             last: None,
             tainted: false,
             trace: Vec::new(),
@@ -220,8 +231,10 @@ impl World {
         self.tainted |= verify(&Frame::with_hdr(bytes, hdr)).is_err();
         for (n, lab) in self.labs.iter_mut().enumerate() {
             let host = lab.hosts()[port].clone();
-            if self.uncached[n] {
-                lab.sw.switch().generation.bump();
+            match self.void[n] {
+                Void::Nothing => {}
+                Void::NextHops => lab.sw.switch().generation.bump(),
+                Void::All => lab.sw.switch().generation.bump_settings(),
             }
             match &mut self.random_worker[n] {
                 None => {
