@@ -136,6 +136,26 @@ impl Frame {
         }
     }
 
+    /// The frame, if it has `N` bytes at least.
+    #[inline(always)]
+    pub fn with_head<const N: usize>(&self) -> Option<&[u8]> {
+        match self.len() >= N {
+            true => self.buf.get(self.place()),
+            false => None,
+        }
+    }
+
+    /// Its first `N` bytes, to be rewritten in place; `None` where there are fewer.
+    #[inline]
+    pub fn head_mut<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let start = self.start as usize;
+        // One comparison says that they are the frame's, the other that they lie in the buffer.
+        match self.len() >= N {
+            true => self.buf.get_mut(start..start + N)?.first_chunk_mut(),
+            false => None,
+        }
+    }
+
     /// Bytes in the frame.
     #[inline]
     pub fn len(&self) -> usize {

@@ -6,6 +6,7 @@ use super::look::{Class, Look};
 use crate::base::{PortId, Role, Tick};
 use crate::conntrack::tcp::State;
 use crate::conntrack::{Observed, observe};
+use crate::flow::record::place;
 use crate::flow::{Dir, Forward, Record, RecordId, Zone};
 use crate::frame::{Frame, Parsed, parse};
 use crate::guard::Guard;
@@ -16,6 +17,8 @@ use std::cell::OnceCell;
 /// What is the same for all frames of a batch.
 pub(super) struct At {
     pub ingress: PortId,
+    /// [`place`] of a host behind it, but for its MAC.
+    behind: u64,
     role: Role,
     guard: OnceCell<Guard>,
     pub tick: Tick,
@@ -34,6 +37,7 @@ impl At {
         let role = c.ports.get(ingress).map_or(Role::Access, |s| s.role);
         At {
             ingress,
+            behind: place(ingress, 0),
             role,
             guard: OnceCell::new(),
             tick: c.now.tick(),
@@ -45,6 +49,12 @@ impl At {
             ],
             established_ms: c.sw.conntrack.hit_ms(State::Established as u8),
         }
+    }
+
+    /// Where a sender with this MAC is.
+    #[inline(always)]
+    pub const fn place_of(&self, mac: u64) -> u64 {
+        self.behind | mac
     }
 
     /// The switch's MAC on one side, as a number.

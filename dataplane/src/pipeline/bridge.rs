@@ -16,9 +16,9 @@ pub(super) struct Heard(FdbKey);
 /// every cached decision.
 #[inline(always)]
 pub(super) fn learn(c: &mut Ctx<'_>, look: &Look, at: &At, heard: &mut Heard) {
-    if at.learns && heard.0 != look.src {
+    if heard.0 != look.src {
         // Anything but a known address may have changed what is known of others.
-        let known = c.sw.fdb.learn(look.src, at.ingress, at.tick) == Learn::Known;
+        let known = !at.learns || c.sw.fdb.learn(look.src, at.ingress, at.tick) == Learn::Known;
         // No frame is from the address that stands for none.
         heard.0 = if known { look.src } else { FdbKey::default() };
     }

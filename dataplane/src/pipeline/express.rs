@@ -13,7 +13,7 @@ use super::look::{Class, Look};
 use crate::base::bytes::{be16, be32};
 use crate::base::{Config, Mac, PortId, Role};
 use crate::conntrack::{observe_plain, observe_steady};
-use crate::flow::record::{flags, place};
+use crate::flow::record::flags;
 use crate::flow::{Dir, FlowKey, Record, Zone};
 use crate::frame::parse::{self, Tcp};
 use crate::frame::{Frame, L4};
@@ -51,9 +51,10 @@ impl Look {
     /// not looked at.
     #[inline(always)]
     pub fn express(&mut self, sw: &Switch, lane: &Lane, frame: &Frame) -> bool {
-        let bytes = frame.bytes();
-        let (dst, src) = parse::addresses(bytes);
-        if dst != lane.to {
+        let Some(bytes) = frame.with_head::<{ parse::ORDINARY_HEADERS }>() else {
+            return false;
+        };
+        if parse::addresses(bytes).0 != lane.to {
             return false;
         }
         let Some(p) = parse::ordinary(bytes, &frame.hdr) else {
@@ -67,7 +68,8 @@ impl Look {
         self.l4 = p.l4;
         self.wire_len = p.wire_len;
         self.tcp.payload = p.tcp.payload;
-        self.src = FdbKey::packed(0, src);
+        // Not kept while the rest is looked at, which needs the registers.
+        self.src = FdbKey::packed(0, parse::addresses(bytes).1);
         self.key = key;
         self.hash = sw.conntrack.index.hash(&key);
         sw.conntrack.index.prefetch(self.hash);
@@ -118,7 +120,7 @@ fn along(
 ) -> Result<PortId, Off> {
     if r.key(dir) != look.key
         || !r.has(flags::LIVE)
-        || !r.answers_go_to(dir, place(at.ingress, look.src.to_u64()))
+        || !r.answers_go_to(dir, at.place_of(look.src.to_u64()))
     {
         return Err(Off::Unknown);
     }
@@ -130,8 +132,7 @@ fn along(
     let partial = frame.hdr.needs_csum;
     // What the rewrite needs is read behind the tracker, which needs the registers.
     let f = if look.l4 == L4::Tcp {
-        let headers = frame.bytes_mut().first_chunk_mut::<TCP_HEADERS>();
-        let b = headers.ok_or(Off::Unknown)?;
+        let b = frame.head_mut::<TCP_HEADERS>().ok_or(Off::Unknown)?;
         if !r.seen_within(dir, at.established_ms, at.tick)
             || !observe_steady(r, dir, &segment(b, look), at.tick)
         {

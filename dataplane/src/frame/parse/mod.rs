@@ -202,6 +202,8 @@ pub fn parse(bytes: &[u8], hdr: &VnetHdr) -> Result<Parsed, Reason> {
     }
 }
 
+pub use plain::HEADERS as ORDINARY_HEADERS;
+
 /// [`parse`] of a frame that is as ordinary as nearly all are, else `None`: untagged IPv4 without
 /// options, whole, with TCP or UDP and nothing wrong. For whoever looks at millions of them.
 #[inline(always)]

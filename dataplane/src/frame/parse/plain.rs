@@ -15,8 +15,9 @@ use std::net::Ipv4Addr;
 /// Offsets of the headers.
 const IP: usize = 14;
 const L4_AT: usize = IP + 20;
-/// Ethernet and IPv4 headers, and the eight bytes that UDP has and TCP begins with.
-const HEADERS: usize = L4_AT + 8;
+/// Bytes that such a frame has at least: Ethernet and IPv4 headers, and the eight bytes that UDP has
+/// and TCP begins with.
+pub const HEADERS: usize = L4_AT + 8;
 /// More-fragments and the fragment offset.
 const FRAGMENT: u16 = 0x3fff;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -29,6 +30,24 @@ const fn address(h: &[u8; HEADERS], at: usize) -> Ipv4Addr {
 #[inline(always)]
 const fn mac(h: &[u8; HEADERS], at: usize) -> Mac {
     Mac([h[at], h[at + 1], h[at + 2], h[at + 3], h[at + 4], h[at + 5]])
+}
+
+/// Length of the longest packet that leaves of one of `total` bytes, if what its sender left undone
+/// fits it: a checksum so far into its L4 header, segments of this kind. Once for each protocol, whose
+/// numbers are known then.
+#[inline(always)]
+fn on_wire(hdr: &VnetHdr, total: usize, headers: usize, checksum: u16, gso: Gso) -> Option<usize> {
+    if !hdr.needs_csum {
+        return (!hdr.is_super()).then_some(total);
+    }
+    if (usize::from(hdr.csum_start), hdr.csum_offset) != (L4_AT, checksum) {
+        return None;
+    }
+    if !hdr.is_super() {
+        return Some(total);
+    }
+    let fits = hdr.gso == gso && hdr.gso_size != 0 && headers < total;
+    fits.then(|| total.min(headers + usize::from(hdr.gso_size)))
 }
 
 /// Parses such a frame; `None`: it is another kind. By value and always inlined, so that what the
@@ -48,7 +67,7 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
         return None;
     }
     let mut tcp = Tcp::default();
-    let (l4, gso, checksum, headers);
+    let (l4, wire_len);
     match Proto(h[IP + 9]) {
         Proto::TCP => {
             let t = bytes.get(L4_AT..)?.first_chunk::<20>()?;
@@ -66,30 +85,18 @@ pub(super) fn parse(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
                 header_len: header_len as u8,
                 payload: (total - 20 - header_len) as u32,
             };
-            (l4, gso, checksum, headers) = (L4::Tcp, Gso::TcpV4, 16, 20 + header_len);
+            l4 = L4::Tcp;
+            wire_len = on_wire(hdr, total, 20 + header_len, 16, Gso::TcpV4)?;
         }
         Proto::UDP => {
             let len = usize::from(be16(h, L4_AT + 4));
             if total < 28 || len < 8 || (len > total - 20 && hdr.gso != Gso::UdpL4) {
                 return None;
             }
-            (l4, gso, checksum, headers) = (L4::Udp, Gso::UdpL4, 6, 28);
+            l4 = L4::Udp;
+            wire_len = on_wire(hdr, total, 28, 6, Gso::UdpL4)?;
         }
         _ => return None,
-    }
-    let mut wire_len = total;
-    if hdr.needs_csum {
-        if (usize::from(hdr.csum_start), hdr.csum_offset) != (L4_AT, checksum) {
-            return None;
-        }
-        if hdr.is_super() {
-            if hdr.gso != gso || hdr.gso_size == 0 || headers >= total {
-                return None;
-            }
-            wire_len = total.min(headers + usize::from(hdr.gso_size));
-        }
-    } else if hdr.is_super() {
-        return None;
     }
     let ports = u32::from_be_bytes([h[L4_AT], h[L4_AT + 1], h[L4_AT + 2], h[L4_AT + 3]]);
     Some(Parsed {
