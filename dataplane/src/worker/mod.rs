@@ -1,7 +1,8 @@
 //! Level 6: the thread around the pipeline.
 //!
 //! A worker owns one queue of every port, reads by it and writes by it, so no frame crosses
-//! threads. It is told about ports over a channel, between batches. Rules and tables are shared
+//! threads. A second one for bulk (`relief`) writes by the first one's queues, and reads what lanes of
+//! theirs it is given. A worker is told about ports over a channel, between batches. Rules and tables are shared
 //! and made for it: whoever changes them does so on its own thread, and the generation number
 //! tells the workers.
 

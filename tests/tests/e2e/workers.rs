@@ -179,7 +179,7 @@ fn streams_until_it_helps(w: &World) {
                 }
             });
         }
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_secs(120);
         let helps = || w.daemon.stats().workers[1].rx > 100;
         while !helps() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));

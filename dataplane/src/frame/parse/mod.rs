@@ -10,6 +10,7 @@ mod tests;
 
 pub use inner::{Inner, embedded, icmp_checksum_ok, inner, l4_checksum_ok};
 pub use ipv6::{Ipv6Control, MAX_EXTENSIONS, ipv6_control};
+pub use plain::HEADERS as ORDINARY_HEADERS;
 
 use crate::base::bytes::get;
 use crate::base::{Mac, Reason, Tuple, Vid};
@@ -202,10 +203,8 @@ pub fn parse(bytes: &[u8], hdr: &VnetHdr) -> Result<Parsed, Reason> {
     }
 }
 
-pub use plain::HEADERS as ORDINARY_HEADERS;
-
 /// [`parse`] of a frame that is as ordinary as nearly all are, else `None`: untagged IPv4 without
-/// options, whole, with TCP or UDP and nothing wrong. For whoever looks at millions of them.
+/// options, whole, with TCP or UDP and nothing wrong, of [`ORDINARY_HEADERS`] bytes at least. For whoever looks at millions of them.
 #[inline(always)]
 pub fn ordinary(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     plain::parse(bytes, hdr)
