@@ -171,6 +171,16 @@ impl Sender<'_> {
             *next += 1;
         }
     }
+
+    /// Bulk until the second worker has a lane.
+    fn bulk_until_it_helps(&mut self, sw: &Runtime) {
+        let before = by_the_second(sw);
+        until(
+            "the second worker gets a lane",
+            || by_the_second(sw) > before + 100,
+            || self.send(BUSY, BULK),
+        );
+    }
 }
 
 /// One test at a time: whether a worker is pressed is a matter of who else wants the cores.
@@ -210,12 +220,7 @@ fn lanes_change_hands_under_bulk_and_no_frame_is_overtaken() {
     assert_eq!((sw.workers(), sw.queues()), (2, 1));
     let mut s = Sender::by(&from);
     for round in 0..3 {
-        let before = by_the_second(&sw);
-        until(
-            "the second worker gets a lane",
-            || by_the_second(&sw) > before + 100,
-            || s.send(BUSY, BULK),
-        );
+        s.bulk_until_it_helps(&sw);
         // Small frames by lanes whose bulk is over: after the first ones the second worker reads none.
         let back = Cell::new(false);
         until(
@@ -263,12 +268,7 @@ fn a_port_that_goes_while_the_other_worker_has_its_lanes_leaves_nothing_behind()
         let (web, from) = wire(LANES);
         let id = sw.add_port(spec("web", WEB), web).unwrap();
         let mut s = Sender::by(&from);
-        let before = by_the_second(&sw);
-        until(
-            "the second worker gets a lane",
-            || by_the_second(&sw) > before + 100,
-            || s.send(BUSY, BULK),
-        );
+        s.bulk_until_it_helps(&sw);
         assert!(sw.remove_port(id));
         let closed = from.lanes[0].send(&[0; 60]).unwrap_err();
         assert_eq!(

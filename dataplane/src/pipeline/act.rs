@@ -184,12 +184,11 @@ pub(super) fn hit(
     Some(Verdict::To(f.egress))
 }
 
-/// The decision about a frame that could not take the lane, if it holds now that its next hop was
-/// asked anew. (For one that could, [`express::renewed`] has tried that.)
+/// The decision about a frame, if it holds now that its next hop was asked anew.
 #[cold]
 #[inline(never)]
 fn renewed(c: &mut Ctx<'_>, look: &Look, at: &At, dir: Dir, r: &Record) -> Option<Forward> {
-    if matches!(look.class, Class::Express(_)) || !c.renew(r, dir) {
+    if !c.renew(r, dir) {
         return None;
     }
     let f = r.decided(dir, c.sw.generation())?;

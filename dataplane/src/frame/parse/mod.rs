@@ -204,7 +204,8 @@ pub fn parse(bytes: &[u8], hdr: &VnetHdr) -> Result<Parsed, Reason> {
 }
 
 /// [`parse`] of a frame that is as ordinary as nearly all are, else `None`: untagged IPv4 without
-/// options, whole, with TCP or UDP and nothing wrong, of [`ORDINARY_HEADERS`] bytes at least. For whoever looks at millions of them.
+/// options, whole, with TCP or UDP and nothing wrong, of [`ORDINARY_HEADERS`] bytes at least. For
+/// whoever looks at millions of them.
 #[inline(always)]
 pub fn ordinary(bytes: &[u8], hdr: &VnetHdr) -> Option<Parsed> {
     plain::parse(bytes, hdr)
