@@ -8,6 +8,8 @@ use super::wait::Lane;
 
 /// Single frames by lanes in turn after which this is taken for an exchange.
 const ENOUGH: u32 = 4;
+/// Single frames by the same two lanes after which the exchange is taken for a long one.
+const LONG: u32 = 64;
 /// Most lanes that are ready at a time in an exchange.
 const LANES: usize = 2;
 /// Guesses, if each finds a frame, until events are looked at: a request and its answer. Others
@@ -21,6 +23,9 @@ pub(super) struct Exchange {
     recent: [Option<Lane>; 2],
     /// Frames in a row that came alone, and not by the lane of the one before.
     alternating: u32,
+    /// How many of these came by the lane of the one before the last, as each does in an exchange by
+    /// two lanes.
+    same: u32,
     /// Guesses since events were looked at.
     guesses: u8,
     /// Whether a frame came since the last one.
@@ -36,7 +41,7 @@ impl Exchange {
     /// A lane had this many frames.
     pub(super) fn found(&mut self, lane: Lane, frames: usize) {
         self.found = true;
-        let [last, _] = self.recent;
+        let [last, before] = self.recent;
         if last == Some(lane) {
             self.alternating = 0;
             return;
@@ -45,6 +50,10 @@ impl Exchange {
         self.alternating = match frames {
             1 => self.alternating.saturating_add(1),
             _ => 0,
+        };
+        self.same = match before == Some(lane) {
+            true => self.same.saturating_add(1),
+            false => 0,
         };
     }
 
@@ -64,8 +73,25 @@ impl Exchange {
         }
         self.guesses += 1;
         self.found = false;
+        self.expected()
+    }
+
+    /// The lane by which an exchange goes on.
+    pub(super) fn expected(&self) -> Option<Lane> {
         let [_, before] = self.recent;
-        before
+        before.filter(|_| self.is_on())
+    }
+
+    /// The lanes of an exchange that goes on by the same two for long.
+    pub(super) fn settled(&self) -> Option<[Lane; 2]> {
+        let [last, before] = self.recent;
+        let long = self.alternating.min(self.same) >= LONG;
+        last.zip(before).filter(|_| long).map(<[Lane; 2]>::from)
+    }
+
+    /// Whether an exchange goes on, by both of these lanes.
+    pub(super) fn goes_on_by(&self, mut lanes: impl Iterator<Item = Lane>) -> bool {
+        self.is_on() && lanes.all(|l| self.recent.contains(&Some(l)))
     }
 
     /// A lane is gone.

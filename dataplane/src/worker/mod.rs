@@ -8,6 +8,7 @@
 
 mod busy;
 mod exchange;
+mod hold;
 mod inline;
 mod moderation;
 mod relief;

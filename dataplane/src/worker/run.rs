@@ -162,6 +162,17 @@ impl Worker {
         }
     }
 
+    /// Has nobody tell of the lanes of an exchange that is polled for.
+    fn hold_lanes(&mut self) {
+        let Some([a, b]) = self.wait.settled() else {
+            return;
+        };
+        let fds = [a, b].map(|lane| self.queues.lane_fd(lane));
+        if let [Some(x), Some(y)] = fds {
+            self.wait.hold([(a, x), (b, y)]);
+        }
+    }
+
     /// Takes a lane from the other worker. One that can't be watched here goes back: it was watched
     /// there.
     fn take_lane(&mut self, lane: Lane) {
@@ -194,6 +205,7 @@ impl Worker {
             self.engine.tick(now, &mut self.batch, &mut self.queues);
             self.hear_answers();
             self.give_lanes(now);
+            self.hold_lanes();
             let timers = [self.engine.next_deadline(now), self.busy.silence(now)];
             before = now;
             let next = timers.into_iter().flatten().fold(now + LONGEST, Ord::min);

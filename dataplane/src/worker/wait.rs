@@ -12,25 +12,27 @@
 //! idea of sparse flows in RFC 8290 §4.1). Among such lanes each has a turn of many rounds.
 //!
 //! In an exchange the next lane is known without an event (`exchange.rs`). It ends a round,
-//! so that between a frame and its answer no timer is looked at.
+//! so that between a frame and its answer no timer is looked at. If it lasts, its lanes are not even
+//! watched (`hold.rs`).
 //!
 //! ```text
 //! loop {
 //!     while let Some(lane) = wait.next_ready() {
 //!         match recv(lane) { more => wait.again(lane), failed => wait.failed(lane, now), .. }
 //!     }
+//!     if let Some(lanes) = wait.settled() { wait.hold(lanes) }
 //!     wait.turn(now, next_timer)?;      // harvest; spin; block
 //!     now = clock();
 //! }
 //! ```
 
 use super::exchange::Exchange;
+use super::hold::{self, Hold};
 use super::spin::Spin;
 use crate::base::PortId;
 use crate::base::time::Instant;
 use crate::port::PortQueue;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
@@ -61,11 +63,12 @@ pub struct Lane {
     pub lane: u8,
 }
 
-impl Lane {
-    const fn token(self) -> usize {
-        self.port.0 as usize | (self.lane as usize) << 16
-    }
+/// By which epoll tells of it.
+pub(super) const fn token(lane: Lane) -> Token {
+    Token(lane.port.0 as usize | (lane.lane as usize) << 16)
+}
 
+impl Lane {
     const fn of(token: usize) -> Lane {
         Lane {
             port: PortId(token as u16),
@@ -92,7 +95,7 @@ impl From<PortId> for Lane {
 }
 
 /// What the wait found out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
     /// The waker was used: look at the command channel.
     pub woken: bool,
@@ -119,6 +122,7 @@ pub struct Wait {
     left: u32,
     spin: Spin,
     exchange: Exchange,
+    held: Hold,
 }
 
 impl Wait {
@@ -140,6 +144,7 @@ impl Wait {
             left: 0,
             spin: Spin::new(spin),
             exchange: Exchange::default(),
+            held: Hold::default(),
         };
         Ok((wait, waker))
     }
@@ -158,11 +163,7 @@ impl Wait {
     /// what came in before.
     pub fn add(&mut self, lane: impl Into<Lane>, fd: RawFd) -> io::Result<()> {
         let lane = lane.into();
-        let token = Token(lane.token());
-        let mut source = SourceFd(&fd);
-        self.poll
-            .registry()
-            .register(&mut source, token, Interest::READABLE)?;
+        hold::watch(self.poll.registry(), lane, fd)?;
         self.mark(lane);
         Ok(())
     }
@@ -170,8 +171,9 @@ impl Wait {
     /// Forgets a lane. To be called before `fd` is closed.
     pub fn remove(&mut self, lane: impl Into<Lane>, fd: RawFd) {
         let lane = lane.into();
-        // Fails only for a descriptor that was never added, which is the wanted state.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
+        // One that is held, or was never added, is not watched, which is the wanted state.
+        hold::unwatch(self.poll.registry(), fd);
+        self.held.forget(lane);
         self.exchange.forget(lane);
         self.aside.retain(|&(l, _)| l != lane);
         self.backlog.retain(|&l| l != lane);
@@ -230,9 +232,14 @@ impl Wait {
         Some(lane)
     }
 
+    /// Whether there may be nothing but an exchange.
+    fn may_guess(&self) -> bool {
+        self.spin.may_begin() && self.backlog.is_empty()
+    }
+
     /// The lane by which an exchange goes on, if there is nothing but one.
     fn guess(&mut self) -> Option<Lane> {
-        if !self.spin.may_begin() || !self.backlog.is_empty() {
+        if !self.may_guess() {
             return None;
         }
         let lane = self.exchange.guess()?;
@@ -280,7 +287,17 @@ impl Wait {
     /// until an event, the waker, or `next_timer`.
     pub fn turn(&mut self, now: Instant, next_timer: Option<Instant>) -> io::Result<Turn> {
         self.take_back(now);
-        let block = self.ready.is_empty() && self.backlog.is_empty() && !self.spin.go_on(now);
+        let idle = self.ready.is_empty() && self.backlog.is_empty();
+        let block = idle && !self.spin.go_on(now);
+        if !self.held.is_empty() {
+            if block || !self.exchange.goes_on_by(self.held.lanes()) {
+                self.held.release(self.poll.registry());
+            } else if idle && self.held.only_reads() {
+                (self.round, self.one) = (0, false);
+                self.exchange.ready(0);
+                return Ok(Turn::default());
+            }
+        }
         let timeout = match block {
             false => Some(Duration::ZERO),
             true => self.until(now, next_timer),
@@ -306,13 +323,38 @@ impl Wait {
         if self.round > 0 || self.one {
             self.spin.worked();
         }
+        self.round += self.mark_held();
         Ok(Turn { woken, slept })
+    }
+
+    /// Puts the lanes of which nobody tells on the ready list, but for the one that will be guessed.
+    /// Gives how many.
+    fn mark_held(&mut self) -> usize {
+        let before = self.ready.len();
+        let guessed = self.exchange.expected().filter(|_| self.may_guess());
+        let held = std::mem::take(&mut self.held);
+        let unread = held.lanes().filter(|&lane| Some(lane) != guessed);
+        unread.for_each(|lane| self.mark(lane));
+        self.held = held;
+        self.ready.len() - before
     }
 
     /// Whether frames come singly, by two lanes in turn, and are polled for: a lane is best read for
     /// one frame then.
     pub fn in_exchange(&self) -> bool {
         self.exchange.is_on() && self.spin.may_begin()
+    }
+
+    /// The lanes of an exchange that has gone on for so long that [`Wait::hold`] is worth its calls.
+    pub fn settled(&self) -> Option<[Lane; 2]> {
+        let may = self.held.is_empty() && self.spin.may_begin();
+        self.exchange.settled().filter(|_| may)
+    }
+
+    /// Stops watching lanes and their descriptors, which were added, while their exchange goes on:
+    /// they are read without events.
+    pub fn hold(&mut self, lanes: [(Lane, RawFd); 2]) {
+        self.held.take(self.poll.registry(), lanes);
     }
 
     /// A read of the lane gave this many frames, more than none.
@@ -331,7 +373,13 @@ impl Wait {
 
     fn until(&self, now: Instant, next_timer: Option<Instant>) -> Option<Duration> {
         let aside = self.aside.iter().map(|&(_, when)| when);
-        aside.chain(next_timer).min().map(|t| t.since(now))
+        // Lanes that can't be watched are read as those are that can't be read.
+        let held = (!self.held.is_empty()).then_some(now + SET_ASIDE);
+        aside
+            .chain(held)
+            .chain(next_timer)
+            .min()
+            .map(|t| t.since(now))
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 const A: PortId = PortId(3);
@@ -262,4 +262,136 @@ fn nothing_is_guessed_beside_a_backlog_or_without_a_spin() {
         w.turn(at(n), Some(at(n))).unwrap();
         assert_eq!((round(&mut w), w.in_exchange()), (vec![], false));
     }
+}
+
+/// Both ends of two lanes that are held, in an exchange whose next frame is A's.
+struct Held {
+    w: Wait,
+    here: [OwnedFd; 2],
+    there: [UnixStream; 2],
+}
+
+impl Held {
+    fn new() -> Held {
+        let (mut w, _waker) = Wait::new(Duration::from_micros(50)).unwrap();
+        let ((a, a2), (b, b2)) = (pair(), pair());
+        let here = [a, b].map(OwnedFd::from);
+        w.add(A, here[0].as_raw_fd()).unwrap();
+        w.add(B, here[1].as_raw_fd()).unwrap();
+        w.turn(at(0), None).unwrap();
+        assert_eq!(round(&mut w), [A, B]);
+        let mut frames = 0;
+        let lanes = loop {
+            if let Some(lanes) = w.settled() {
+                break lanes;
+            }
+            w.found([A, B][frames % 2].into(), 1);
+            frames += 1;
+        };
+        assert!((64..=70).contains(&frames), "{frames}");
+        assert_eq!(lanes, [B, A].map(Lane::from), "the latest first");
+        w.hold([
+            (lanes[0], here[1].as_raw_fd()),
+            (lanes[1], here[0].as_raw_fd()),
+        ]);
+        assert_eq!(w.settled(), None, "once");
+        Held {
+            w,
+            here,
+            there: [a2, b2],
+        }
+    }
+
+    /// Sends a byte to a lane, so that it can be read.
+    fn send(&mut self, n: usize) {
+        self.there[n].write_all(b"x").unwrap();
+    }
+
+    /// Whether a round finds a byte by a lane. All that it offers is read.
+    fn finds(&mut self, n: usize) -> bool {
+        let lanes = round(&mut self.w);
+        let lane = [A, B][n];
+        lanes.contains(&lane) && rustix::io::read(&self.here[n], &mut [0; 4]).is_ok()
+    }
+}
+
+#[test]
+fn held_lanes_are_read_and_nobody_tells_of_them() {
+    let mut h = Held::new();
+    for n in 0..20 {
+        // The expected one every round.
+        h.send(0);
+        h.w.turn(at(1), None).unwrap();
+        assert!(h.finds(0));
+        h.w.found(A.into(), 1);
+        assert_eq!(next(&mut h.w), Some(B), "its answer at once");
+        h.w.found(B.into(), 1);
+        assert_eq!(next(&mut h.w), None, "round {n}");
+    }
+    // The other one of an exchange, every eighth round.
+    h.send(1);
+    let found = (0..8).filter(|_| {
+        h.w.turn(at(2), None).unwrap();
+        h.finds(1)
+    });
+    assert_eq!(found.count(), 1);
+    // Of both there was no event.
+    h.w.held.forget(A.into());
+    h.w.held.forget(B.into());
+    h.send(0);
+    h.w.turn(at(60), Some(at(60))).unwrap();
+    assert!(!h.w.ready.contains(&A.into()));
+}
+
+#[test]
+fn held_lanes_are_watched_again_before_a_block_and_when_the_exchange_is_over() {
+    // What is there already is told of, so that nothing is slept over.
+    let mut h = Held::new();
+    assert!(!h.w.turn(at(0), None).unwrap().slept && !h.finds(1));
+    h.send(1);
+    let begun = std::time::Instant::now();
+    let turn = h.w.turn(at(1_000), None).unwrap();
+    assert!(turn.slept && begun.elapsed() < Duration::from_secs(20));
+    assert!(h.w.held.is_empty() && h.finds(1));
+
+    // A frame by another lane ends it; a burst does.
+    for (lane, frames) in [(PortId(5), 1), (A, 2)] {
+        let mut h = Held::new();
+        h.w.found(lane.into(), frames);
+        h.w.turn(at(0), None).unwrap();
+        assert!(h.w.held.is_empty());
+        h.send(0);
+        h.w.turn(at(1), None).unwrap();
+        assert!(h.finds(0), "told of once more");
+    }
+}
+
+#[test]
+fn one_of_two_held_lanes_may_go() {
+    let mut h = Held::new();
+    h.w.remove(A, h.here[0].as_raw_fd());
+    h.send(1);
+    h.w.turn(at(0), None).unwrap();
+    assert!(h.w.held.is_empty());
+    assert!(h.finds(1));
+    assert_eq!(round(&mut h.w), []);
+}
+
+/// The lanes' descriptors can't be watched any more: epoll takes no regular files.
+#[test]
+fn what_cannot_be_watched_again_is_read_now_and_then() {
+    let mut h = Held::new();
+    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+    for fd in &mut h.here {
+        rustix::io::dup2(&file, fd).unwrap();
+    }
+    assert!(!h.w.turn(at(0), None).unwrap().slept);
+    round(&mut h.w);
+    let begun = std::time::Instant::now();
+    assert!(h.w.turn(at(1_000), None).unwrap().slept);
+    assert!(begun.elapsed() >= SET_ASIDE);
+    let mut lanes = round(&mut h.w);
+    lanes.sort();
+    lanes.dedup();
+    assert_eq!(lanes, [A, B]);
 }

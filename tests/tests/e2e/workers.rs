@@ -225,3 +225,81 @@ scenario!(the_worker_for_bulk_can_be_left_out, || {
     assert_eq!((status.workers, w.daemon.stats().workers.len()), (1, 1));
     w.finish();
 });
+
+/// Answers datagrams until one is empty.
+fn answer(socket: &UdpSocket) {
+    let mut buffer = [0; 64];
+    loop {
+        let (len, from) = socket.recv_from(&mut buffer).unwrap();
+        socket.send_to(&buffer[..len], from).unwrap();
+        if len == 0 {
+            return;
+        }
+    }
+}
+
+/// Sends a datagram and has it back.
+fn ask(socket: &UdpSocket, what: &[u8]) {
+    socket.send(what).unwrap();
+    let mut buffer = [0; 64];
+    let len = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], what);
+}
+
+// What one exchange by the same two lanes makes of the worker's wait, others must not notice, nor the
+// exchange itself when it pauses.
+scenario!(a_long_exchange_keeps_nobody_waiting, || {
+    let w = World::new(&WorldSpec::default());
+    let (client, server) = (w.c[0].udp(ANY, 0), w.c[1].udp(ANY, 7001));
+    client.connect(at(C2, 7001)).unwrap();
+    let outside = w.out.listen(ANY, 8080);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        s.spawn(|| answer(&server));
+        let asks = s.spawn(|| {
+            let mut asked = 0u64;
+            while !over.load(Relaxed) {
+                ask(&client, &asked.to_le_bytes());
+                asked += 1;
+            }
+            asked
+        });
+        for _ in 0..200 {
+            let (c, s) = pair(&w.c[0], at(OUTSIDE, 8080), &outside);
+            carries(&c, &s, "hello").unwrap();
+            carries(&s, &c, "hello yourself").unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        over.store(true, Relaxed);
+        assert!(asks.join().unwrap() > 1000, "there was an exchange");
+        for n in 0..20u8 {
+            std::thread::sleep(Duration::from_millis(2));
+            (0..100).for_each(|_| ask(&client, &[n; 9]));
+        }
+        ask(&client, &[]);
+    });
+    assert_eq!(w.daemon.stats().total.drops, 0);
+    // In the midst of an exchange its port goes.
+    let (c, s) = pair(&w.c[0], at(OUTSIDE, 8080), &outside);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = [0; 64];
+            while let Ok((len, from)) = server.recv_from(&mut buffer) {
+                let _ = server.send_to(&buffer[..len], from);
+            }
+        });
+        let asks = scope.spawn(|| {
+            let mut buffer = [0; 64];
+            let mut asked = 0;
+            while client.send(b"ask").is_ok() && client.recv(&mut buffer).is_ok() {
+                asked += 1;
+            }
+            asked
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        w.daemon.ctl(&["detach", "c2"]);
+        assert!(asks.join().unwrap() > 100);
+        carries(&c, &s, "still here").unwrap();
+    });
+    w.finish();
+});
