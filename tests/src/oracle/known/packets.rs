@@ -110,7 +110,8 @@ pub const KNOWN: &[Difference] = &[
             let quoted = c.wires.iter().any(|w| quotes_options(&w.bytes));
             let as_they_are = c.switch.iter().all(|o| options_came_in(c, o));
             // Linux can't answer where there is room for a part of an address.
-            let answered = c.kernel.is_empty() && matches!(c.switch, [o] if is_echo_reply(o));
+            let speaks = |o| is_echo_reply(o) || own_error(o).is_some();
+            let answered = c.kernel.is_empty() && matches!(c.switch, [o] if speaks(o));
             let same = same_but(c, without_options) || options_in(c) && answered;
             (options_in(c) || quoted) && as_they_are && same
         },
