@@ -6,10 +6,8 @@
 //! read long before: half a microsecond a hop here. Lanes that are held have to be read: by
 //! [`super::wait::Wait`], which gives them back before it blocks.
 
-use super::wait::{Lane, token};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
-use std::io;
+use super::lane::{Lane, unwatch};
+use mio::Registry;
 use std::os::fd::RawFd;
 
 /// Rounds of which one looks at events, and at the lane by which nothing is expected. Whoever else
@@ -22,16 +20,6 @@ pub(super) struct Hold {
     lanes: Vec<(Lane, RawFd)>,
     /// Rounds since the last that looked at events.
     rounds: u32,
-}
-
-/// Has epoll tell of `fd`: at once, if there is something to be read.
-pub(super) fn watch(registry: &Registry, lane: Lane, fd: RawFd) -> io::Result<()> {
-    registry.register(&mut SourceFd(&fd), token(lane), Interest::READABLE)
-}
-
-/// The contrary. True if it did before.
-pub(super) fn unwatch(registry: &Registry, fd: RawFd) -> bool {
-    registry.deregister(&mut SourceFd(&fd)).is_ok()
 }
 
 impl Hold {
@@ -55,7 +43,7 @@ impl Hold {
     /// Has all of them watched again. Those of which that fails are held on.
     pub(super) fn release(&mut self, registry: &Registry) {
         self.lanes
-            .retain(|&(lane, fd)| watch(registry, lane, fd).is_err());
+            .retain(|&(lane, fd)| lane.watch(registry, fd).is_err());
     }
 
     /// A lane is gone.

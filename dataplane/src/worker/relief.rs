@@ -8,8 +8,8 @@
 //! A lane changes hands between two batches of the worker that gives it: all that came by it has been
 //! written by then, so its frames stay in order.
 
+use super::lane::Lane;
 use super::run::Command;
-use super::wait::Lane;
 use crate::base::{Instant, PortId};
 use crossbeam_channel::Sender;
 use mio::Waker;

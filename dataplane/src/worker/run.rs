@@ -1,10 +1,11 @@
 //! The loop of one worker thread.
 
 use super::busy::{Busy, WhileBusy};
+use super::lane::Lane;
 use super::moderation::{Moderation, PAUSE};
 use super::relief::{Peer, Relief};
 use super::runtime::Event;
-use super::wait::{Lane, SPIN, Wait};
+use super::wait::{SPIN, Wait};
 use crate::base::{Instant, PortId};
 use crate::frame::Batch;
 use crate::pipeline::{Engine, Tx};

@@ -1,5 +1,4 @@
-//! How a worker waits: mio, after a short spin. The only file of the worker that knows of
-//! descriptors.
+//! How a worker waits: mio, after a short spin.
 //!
 //! Descriptors are watched by edge (`EPOLLET`): an event puts its lane on the ready list, and the
 //! worker keeps it in sight ([`Wait::again`]) until a read says that nothing is left. An error or a
@@ -27,7 +26,8 @@
 //! ```
 
 use super::exchange::Exchange;
-use super::hold::{self, Hold};
+use super::hold::Hold;
+use super::lane::{Lane, lanes, unwatch};
 use super::spin::Spin;
 use crate::base::PortId;
 use crate::base::time::Instant;
@@ -53,46 +53,6 @@ const EVENTS: usize = 256;
 /// of superframes. Streams that alternate with each of them cost a quarter of their throughput,
 /// since each wakes a receiver of its own.
 const STAY: u32 = 32;
-
-/// One of the queues that a worker reads of a port ([`PortQueue::lanes`]).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Lane {
-    /// The port.
-    pub port: PortId,
-    /// Its number there, below [`MOST`].
-    pub lane: u8,
-}
-
-/// By which epoll tells of it.
-pub(super) const fn token(lane: Lane) -> Token {
-    Token(lane.port.0 as usize | (lane.lane as usize) << 16)
-}
-
-impl Lane {
-    const fn of(token: usize) -> Lane {
-        Lane {
-            port: PortId(token as u16),
-            lane: (token >> 16) as u8,
-        }
-    }
-}
-
-/// The lanes of a queue that can be waited for, and their descriptors.
-fn lanes(port: PortId, queue: &dyn PortQueue) -> impl Iterator<Item = (Lane, RawFd)> {
-    (0..queue.lanes().min(MOST))
-        .filter_map(move |lane| Some((Lane { port, lane }, queue.lane_fd(lane)?)))
-}
-
-/// Most lanes of a port.
-pub const MOST: u8 = 8;
-const _: () = assert!(crate::port::sys::tap::LANES <= MOST);
-
-/// The port's only lane.
-impl From<PortId> for Lane {
-    fn from(port: PortId) -> Lane {
-        Lane { port, lane: 0 }
-    }
-}
 
 /// What the wait found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -163,7 +123,7 @@ impl Wait {
     /// what came in before.
     pub fn add(&mut self, lane: impl Into<Lane>, fd: RawFd) -> io::Result<()> {
         let lane = lane.into();
-        hold::watch(self.poll.registry(), lane, fd)?;
+        lane.watch(self.poll.registry(), fd)?;
         self.mark(lane);
         Ok(())
     }
@@ -172,7 +132,7 @@ impl Wait {
     pub fn remove(&mut self, lane: impl Into<Lane>, fd: RawFd) {
         let lane = lane.into();
         // One that is held, or was never added, is not watched, which is the wanted state.
-        hold::unwatch(self.poll.registry(), fd);
+        unwatch(self.poll.registry(), fd);
         self.held.forget(lane);
         self.exchange.forget(lane);
         self.aside.retain(|&(l, _)| l != lane);
@@ -313,7 +273,7 @@ impl Wait {
         for e in &events {
             match e.token() {
                 WAKER => woken = true,
-                Token(token) => self.mark(Lane::of(token)),
+                token => self.mark(Lane::of(token)),
             }
         }
         self.events = events;
