@@ -9,7 +9,7 @@
 //! written by then, so its frames stay in order.
 
 use super::lane::Lane;
-use super::run::Command;
+use super::messages::Command;
 use crate::base::{Instant, PortId};
 use crossbeam_channel::Sender;
 use mio::Waker;

@@ -2,9 +2,9 @@
 
 use super::busy::{Busy, WhileBusy};
 use super::lane::Lane;
+use super::messages::{Command, Event};
 use super::moderation::{Moderation, PAUSE};
 use super::relief::{Peer, Relief};
-use super::runtime::Event;
 use super::wait::{SPIN, Wait};
 use crate::base::{Instant, PortId};
 use crate::frame::Batch;
@@ -50,20 +50,6 @@ impl Default for Pace {
             while_busy: None,
         }
     }
-}
-
-/// What a worker is told between two batches. What its owner says is acknowledged.
-pub enum Command {
-    /// A port, and this worker's end of it.
-    AddPort(PortId, Option<Box<dyn PortQueue>>, Sender<io::Result<()>>),
-    /// Nothing: acknowledged, it says that the worker passed a batch boundary.
-    Pass(Sender<io::Result<()>>),
-    /// The lane is this worker's from now on: said by the other one of two.
-    Take(Lane),
-    /// The port is gone: close its queue.
-    RemovePort(PortId, Sender<io::Result<()>>),
-    /// End.
-    Stop,
 }
 
 /// One worker's ends of all ports.

@@ -1,11 +1,11 @@
 //! The running switch as its owner sees it: threads, ports, rules, reports.
 
-use super::run::{Clock, Command, Pace, Worker};
+use super::messages::{Command, Event};
+use super::run::{Clock, Pace, Worker};
 use crate::base::counters::Totals;
 use crate::base::{Config, HostNet, Instant, Mac, PortId, PortSpec, Proto, RuleId, UplinkConfig};
 use crate::conntrack::ConnReport;
 use crate::flow::Zone;
-use crate::frame::Frame;
 use crate::l2::{FdbCounts, FdbReport};
 use crate::nat::{InUse, NatReport, Publication, PublishError};
 use crate::neigh::NeighReport;
@@ -19,19 +19,6 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-
-/// What the workers tell their owner.
-#[derive(Debug)]
-pub enum Event {
-    /// The port's device died (its namespace was deleted, or the interface). The owner removes
-    /// the port. May come once per worker.
-    PortGone(PortId),
-    /// A shared address is about to run out of the ports that its host lends. Said once
-    /// a second until more are lent.
-    PortsShort(Proto),
-    /// This frame of this port made a worker panic; the worker goes on.
-    Panicked(PortId, Frame),
-}
 
 /// How full the tables are.
 #[derive(Default, Clone, Copy, Debug)]
