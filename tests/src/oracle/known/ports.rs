@@ -100,7 +100,7 @@ pub const KNOWN: &[Difference] = &[
         name: "refused-keeps-no-port",
         why: "What is refused leaves nothing behind. Linux remembers a datagram that its host refused \
               as a connection, and a hairpin client whose answers would look like it then gets \
-              another port.",
+              another port, or no answers.",
         after: After::Ends,
         is: |c| {
             let flow = c.flow.filter(|f| matches!(f.way, Way::Slot(_)));
