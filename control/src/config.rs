@@ -1,6 +1,6 @@
 //! The configuration file: TOML with the names of the flags.
 
-use crate::cli::flags::Raw;
+use crate::flags::Raw;
 use crate::plan::Failure;
 use std::io::ErrorKind;
 use std::path::Path;

@@ -1,125 +1,19 @@
 //! The daemon's log: one line per event on stderr, for people or for machines.
 
-use crate::plan::spec::SpecError;
-use std::fmt;
-use tracing::Level;
+use crate::plan::spec::LogSpec;
+use crate::plan::spec::log::Format;
 
-/// How a line looks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// `FORMAT/LEVEL`: what `--log` takes. Either part may stand alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogSpec {
-    /// How a line looks.
-    pub format: Format,
-    /// The least important level that is written.
-    pub level: Level,
-}
-
-impl Default for LogSpec {
-    fn default() -> LogSpec {
-        LogSpec {
-            format: Format::Text,
-            level: Level::INFO,
-        }
-    }
-}
-
-impl fmt::Display for LogSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let format = match self.format {
-            Format::Text => "text",
-            Format::Json => "json",
-        };
-        write!(f, "{format}/{}", self.level.as_str().to_ascii_lowercase())
-    }
-}
-
-impl LogSpec {
-    /// Reads `text/info`, `json`, `debug`.
-    ///
-    /// # Errors
-    /// A format or level that does not exist.
-    pub fn parse(text: &str) -> Result<LogSpec, SpecError> {
-        let format = |s: &str| match s {
-            "text" => Some(Format::Text),
-            "json" => Some(Format::Json),
-            _ => None,
-        };
-        let level = |s: &str| match s {
-            "error" => Some(Level::ERROR),
-            "warn" => Some(Level::WARN),
-            "info" => Some(Level::INFO),
-            "debug" => Some(Level::DEBUG),
-            "trace" => Some(Level::TRACE),
-            _ => None,
-        };
-        let d = LogSpec::default();
-        let spec = match text.split_once('/') {
-            Some((f, l)) => format(f).zip(level(l)),
-            None => format(text)
-                .map(|f| (f, d.level))
-                .or_else(|| level(text).map(|l| (d.format, l))),
-        };
-        match spec {
-            Some((format, level)) => Ok(LogSpec { format, level }),
-            None => Err(SpecError::Shape {
-                text: text.to_owned(),
-                what: "a log format",
-                shape: "FORMAT/LEVEL, as text/info (text or json; error, warn, info, debug, trace)",
-            }),
-        }
-    }
-
-    /// Sends this process's events to stderr. A second call (a private switch inside a program
-    /// that logs already) changes nothing.
-    pub fn install(self) {
-        let builder = tracing_subscriber::fmt()
-            .with_writer(std::io::stderr)
-            .with_max_level(self.level)
-            .with_target(false);
-        let _ = match self.format {
-            Format::Text => builder
-                .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-                .try_init(),
-            Format::Json => builder.json().try_init(),
-        };
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats() {
-        for (text, want) in [
-            ("text/info", "text/info"),
-            ("json/trace", "json/trace"),
-            ("json", "json/info"),
-            ("debug", "text/debug"),
-            ("text/error", "text/error"),
-            ("json/warn", "json/warn"),
-        ] {
-            assert_eq!(LogSpec::parse(text).unwrap().to_string(), want);
-        }
-        for text in [
-            "",
-            "/",
-            "xml/info",
-            "json/loud",
-            "text/",
-            "/info",
-            "text/info/x",
-        ] {
-            let e = LogSpec::parse(text).unwrap_err().to_string();
-            assert!(e.contains("as text/info"), "{e}");
-        }
-    }
+/// Sends this process's events to stderr. A second call (a private switch inside a program
+/// that logs already) changes nothing.
+pub fn install(spec: LogSpec) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(spec.level)
+        .with_target(false);
+    let _ = match spec.format {
+        Format::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .try_init(),
+        Format::Json => builder.json().try_init(),
+    };
 }

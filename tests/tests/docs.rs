@@ -97,7 +97,7 @@ fn the_readme_lists_every_flag_and_no_other() {
         .filter_map(|l| l.strip_prefix("| `--"))
         .filter_map(|l| l.split([' ', '`']).next().map(str::to_owned))
         .collect();
-    let mut flags = control::cli::flags::Raw::names();
+    let mut flags = control::flags::Raw::names();
     flags.push("config".into());
     listed.sort();
     flags.sort();

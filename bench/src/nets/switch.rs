@@ -58,7 +58,7 @@ pub fn serve(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             netns.enter().map_err(Failure::refused)?;
         }
         let plan = plan(&args.raw, &Surroundings::current())?;
-        plan.log.install();
+        control::log::install(plan.log);
         control::daemon::run(plan)
     };
     match parse::<Switchd>("switchd", args) {

@@ -1,6 +1,6 @@
 use super::*;
-use crate::cli::render;
 use crate::plan::spec;
+use crate::render;
 use std::net::Ipv4Addr;
 
 fn network() -> Network {

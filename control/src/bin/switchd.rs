@@ -30,6 +30,6 @@ fn serve(args: Switchd) -> Result<ExitCode, Failure> {
         None => args.raw,
     };
     let plan = plan(&raw, &Surroundings::current())?;
-    plan.log.install();
+    control::log::install(plan.log);
     daemon::run(plan)
 }

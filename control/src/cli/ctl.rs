@@ -2,7 +2,6 @@
 // Doc comments here are the help as people read it: brackets are what may be left out.
 #![allow(rustdoc::broken_intra_doc_links)]
 
-use super::render::{conntrack, fdb, neigh, rules, summary};
 use crate::api::Client;
 use crate::api::client::ClientError;
 use crate::api::types::{
@@ -11,6 +10,7 @@ use crate::api::types::{
 };
 use crate::plan::Failure;
 use crate::plan::validate::Surroundings;
+use crate::render::{conntrack, fdb, neigh, rules, summary};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use std::io::{self, ErrorKind, Write};

@@ -2,14 +2,12 @@
 //! [`crate::plan::validate`] makes one [`Plan`](crate::plan::Plan) of both.
 
 pub mod ctl;
-pub mod flags;
-pub mod render;
 
+use crate::flags::Raw;
 use crate::plan::Failure;
 use crate::{demo, replay, run};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use flags::Raw;
 use std::process::ExitCode;
 
 /// A layer-2/3 switch with NAT in user space: docker0 without the kernel's bridge and netfilter.

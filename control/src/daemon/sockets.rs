@@ -5,7 +5,7 @@ use crate::api::ApiError;
 use crate::api::types::Uplink;
 use crate::plan::spec::{Dns, publication};
 use crate::plan::{Failure, Plan};
-use crate::run::resolv;
+use crate::resolv;
 use crate::uplink::sockets::{Config, EXTERNAL, ListenError, NEXT_HOP, PREFIX, SOCKETS, Sockets};
 use crate::workers::{Far, Workers};
 use dataplane::base::{Mac, Role, RuleId};

@@ -11,10 +11,11 @@ pub mod validate;
 
 pub use addresses::Addresses;
 pub use failure::Failure;
-pub use spec::{AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkNic, UplinkSpec, UplinkTap};
+pub use spec::{
+    AttachSpec, IfName, LogSpec, NetnsRef, SocketsSpec, UplinkNic, UplinkSpec, UplinkTap,
+};
 pub use undo::Undo;
 
-use crate::log::LogSpec;
 use dataplane::base::Mac;
 use dataplane::nat::Publication;
 use dataplane::slow::{Limits, Timeouts};

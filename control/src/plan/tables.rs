@@ -3,7 +3,7 @@
 use super::Failure;
 use super::spec::scalar;
 use super::validate::usage;
-use crate::cli::flags::Raw;
+use crate::flags::Raw;
 use dataplane::slow::{Limits, Timeouts};
 use std::time::Duration;
 

@@ -2,14 +2,13 @@
 
 use super::addresses::host_of;
 use super::spec::scalar::{self, Offload};
+use super::spec::sockets;
 use super::spec::{
     AttachSpec, IfName, NetnsRef, SocketsSpec, UplinkNic, UplinkSpec, UplinkTap, publication,
 };
 use super::tables::{limits, timeouts};
-use super::{Addresses, Attach, Failure, Network, Plan};
-use crate::cli::flags::Raw;
-use crate::log::LogSpec;
-use crate::uplink::sockets as uplink;
+use super::{Addresses, Attach, Failure, LogSpec, Network, Plan};
+use crate::flags::Raw;
 use dataplane::base::Mac;
 use dataplane::nat::Publication;
 use dataplane::worker::wait::SPIN;
@@ -238,7 +237,7 @@ fn check_uplink(u: UplinkTap, network: &Network) -> Result<UplinkTap, String> {
 
 /// With `--uplink sockets` the engine is the host behind the gateway, in this process's namespace.
 fn sockets_fit(raw: &Raw, network: &Network, s: SocketsSpec) -> Result<SocketsSpec, Failure> {
-    let own = Ipv4Net::new_assert(uplink::EXTERNAL, uplink::PREFIX).trunc();
+    let own = Ipv4Net::new_assert(sockets::EXTERNAL, sockets::PREFIX).trunc();
     if overlap(own, network.subnet) {
         return Err(Failure::Usage(format!(
             "--uplink sockets needs {own} for itself, which the subnet {} overlaps: choose another \

@@ -19,7 +19,7 @@ pub use lab::{Fate, Lab, Output, Setup};
 pub use ports::setup;
 pub use story::fate;
 
-use crate::cli::flags::Raw;
+use crate::flags::Raw;
 use crate::plan::Failure;
 use crate::plan::spec::scalar::Offload;
 use crate::plan::validate::{Surroundings, plan};

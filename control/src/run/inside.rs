@@ -13,11 +13,12 @@
 //! Should switchd be killed, the command gets SIGTERM (`PR_SET_PDEATHSIG`): without its switch it
 //! would be cut off. It may clean up, and its namespace ends with its last process.
 
-use super::{resolv, signals};
+use super::signals;
 use crate::attach::loopback_up;
 use crate::netlink::Real;
 use crate::netns::{Netns, NetnsRef};
 use crate::plan::Failure;
+use crate::resolv;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;

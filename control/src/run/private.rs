@@ -4,8 +4,9 @@
 //! from the look around until the switch has its interface and address, makes them take turns;
 //! against everybody else who takes a name meanwhile a second look decides.
 
-use crate::cli::flags::Raw;
 use crate::daemon::Daemon;
+use crate::flags::Raw;
+use crate::log;
 use crate::netlink::{Address, Link, Netlink, Real, Route};
 use crate::plan::validate::{Surroundings, plan};
 use crate::plan::{Failure, Plan};
@@ -35,13 +36,13 @@ pub fn start(wishes: &Wishes) -> Result<Daemon, Failure> {
     }
     if wishes.subnet.is_some() {
         let plan = private_plan(&look()?, &here, wishes)?;
-        plan.log.install();
+        log::install(plan.log);
         return Daemon::start(plan);
     }
     let mut choice = look()?;
     for _ in 1..ATTEMPTS {
         let plan = private_plan(&choice, &here, wishes)?;
-        plan.log.install();
+        log::install(plan.log);
         let refused = match Daemon::start(plan) {
             Ok(daemon) => return Ok(daemon),
             Err(e) => e,

@@ -1,10 +1,10 @@
 //! Any words as a configuration file or the value of a flag: refused in one sentence, or
 //! understood as something that can be written down and is understood the same again.
 
-use control::cli::flags::Raw;
 use control::config;
-use control::log::LogSpec;
+use control::flags::Raw;
 use control::plan::spec::Dns;
+use control::plan::spec::LogSpec;
 use control::plan::spec::{publication, scalar};
 use control::plan::validate::{Surroundings, plan};
 use control::plan::{AttachSpec, NetnsRef, Plan, UplinkSpec};

@@ -250,7 +250,7 @@ fn default_control_socket() {
     );
     let end = switchd(&["--help"]);
     assert_eq!((end.code, end.stderr.as_str()), (Some(0), ""));
-    for flag in control::cli::flags::Raw::names() {
+    for flag in control::flags::Raw::names() {
         assert!(end.stdout.contains(&format!("--{flag}")), "{flag}");
     }
     assert_eq!(host.links(), ["lo", "sw0"]);

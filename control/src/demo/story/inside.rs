@@ -2,13 +2,13 @@
 
 use super::{SECOND, Told, asked_last, get, serve, shown};
 use crate::api::types::FdbEntry;
-use crate::cli::render;
 use crate::demo::counters::moved;
 use crate::demo::ping::ping;
 use crate::demo::stage::{DB, GATEWAY, HTTP, Room, Stage, WEB};
 use crate::demo::tale::Tale;
 use crate::netlink::{LinkChange, Netlink};
 use crate::plan::Failure;
+use crate::render;
 use dataplane::base::Mac;
 use std::net::Ipv4Addr;
 

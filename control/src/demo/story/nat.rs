@@ -2,12 +2,12 @@
 
 use super::{SECOND, Told, asked_last, get, serve, shown};
 use crate::api::types::{Connection, Rules};
-use crate::cli::render;
 use crate::demo::counters::{Moved, moved, packets};
 use crate::demo::ping::ping;
 use crate::demo::stage::{DB, GATEWAY, HTTP, OUTSIDE, PUBLISHED, Stage, UPLINK, WEB};
 use crate::demo::tale::Tale;
 use crate::plan::Failure;
+use crate::render;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 

@@ -5,6 +5,7 @@
 
 pub mod attach;
 pub mod ifname;
+pub mod log;
 pub mod netns;
 pub mod publication;
 pub mod scalar;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use attach::AttachSpec;
 pub use ifname::IfName;
+pub use log::LogSpec;
 pub use netns::NetnsRef;
 pub use sockets::{Dns, SocketsSpec};
 pub use uplink::{UplinkNic, UplinkSpec, UplinkTap};

@@ -3,6 +3,11 @@
 use super::{SpecError, host_address};
 use std::net::Ipv4Addr;
 
+/// What masquerade puts as source on the way to the sockets' engine (`uplink::sockets`).
+pub const EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
+/// Prefix length of its network.
+pub const PREFIX: u8 = 29;
+
 /// Where DNS queries to the gateway go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Dns {

@@ -376,7 +376,7 @@ proptest! {
         let _ = scalar::subnet(&text);
         let _ = scalar::duration(&text, "x");
         let _ = scalar::offload(&text);
-        let _ = crate::log::LogSpec::parse(&text);
+        let _ = super::LogSpec::parse(&text);
     }
 
     /// What a publication displays as is read back as the same publication.

@@ -34,6 +34,7 @@ mod tcp;
 mod tcp_open;
 pub mod wire;
 
+pub use crate::plan::spec::sockets::{EXTERNAL, PREFIX};
 pub use listen::ListenError;
 pub use owner::Sockets;
 pub use stats::SocketsReport;
@@ -41,14 +42,10 @@ pub use stats::SocketsReport;
 use dataplane::base::Mac;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-/// What masquerade puts as source on the way to the engine.
-pub const EXTERNAL: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 2);
 /// The engine's own address on that side.
 pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(192, 0, 0, 1);
 /// What stands for an interface in reports.
 pub const SOCKETS: &str = "sockets";
-/// Prefix length of the network of the two.
-pub const PREFIX: u8 = 29;
 
 /// What the engine is told.
 #[derive(Clone, Debug)]
