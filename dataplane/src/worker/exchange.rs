@@ -23,8 +23,7 @@ pub(super) struct Exchange {
     recent: [Option<Lane>; 2],
     /// Frames in a row that came alone, and not by the lane of the one before.
     alternating: u32,
-    /// How many of these came by the lane of the one before the last, as each does in an exchange by
-    /// two lanes.
+    /// The last of these, as many as came by the lane of the one before the last: by two lanes.
     same: u32,
     /// Guesses since events were looked at.
     guesses: u8,
@@ -42,26 +41,30 @@ impl Exchange {
     pub(super) fn found(&mut self, lane: Lane, frames: usize) {
         self.found = true;
         let [last, before] = self.recent;
-        if last == Some(lane) {
-            self.alternating = 0;
-            return;
+        let changes = last != Some(lane);
+        if changes {
+            self.recent = [Some(lane), last];
         }
-        self.recent = [Some(lane), last];
-        self.alternating = match frames {
-            1 => self.alternating.saturating_add(1),
-            _ => 0,
-        };
+        if !changes || frames > 1 {
+            return self.end();
+        }
+        self.alternating = self.alternating.saturating_add(1);
         self.same = match before == Some(lane) {
             true => self.same.saturating_add(1),
             false => 0,
         };
     }
 
+    /// Something else came.
+    fn end(&mut self) {
+        (self.alternating, self.same) = (0, 0);
+    }
+
     /// So many lanes were ready at a time.
     pub(super) fn ready(&mut self, lanes: usize) {
         self.guesses = 0;
         if lanes > LANES {
-            self.alternating = 0;
+            self.end();
         }
     }
 
@@ -85,8 +88,8 @@ impl Exchange {
     /// The lanes of an exchange that goes on by the same two for long.
     pub(super) fn settled(&self) -> Option<[Lane; 2]> {
         let [last, before] = self.recent;
-        let long = self.alternating.min(self.same) >= LONG;
-        last.zip(before).filter(|_| long).map(<[Lane; 2]>::from)
+        let both = last.zip(before).map(<[Lane; 2]>::from);
+        both.filter(|_| self.same >= LONG)
     }
 
     /// Whether an exchange goes on, by both of these lanes.

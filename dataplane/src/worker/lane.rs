@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 pub struct Lane {
     /// The port.
     pub port: PortId,
-    /// Its number there, below 8.
+    /// Its number there, below `MOST`.
     pub lane: u8,
 }
 

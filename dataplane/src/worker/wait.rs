@@ -253,6 +253,7 @@ impl Wait {
             if block || !self.exchange.goes_on_by(self.held.lanes()) {
                 self.held.release(self.poll.registry());
             } else if idle && self.held.only_reads() {
+                // Nothing but the guess.
                 (self.round, self.one) = (0, false);
                 self.exchange.ready(0);
                 return Ok(Turn::default());
