@@ -52,7 +52,7 @@ pub struct Raw {
     #[arg(long, value_name = "normal|low")]
     #[serde(deserialize_with = "text")]
     pub latency: Option<String>,
-    /// Offloads of the TAPs: auto, on, off, or a list of csum, tso, uso [auto].
+    /// Offloads of the TAPs: auto, on, off, or a list of csum, tso, uso, big [auto].
     #[arg(long, value_name = "WHICH")]
     #[serde(deserialize_with = "text")]
     pub offload: Option<String>,

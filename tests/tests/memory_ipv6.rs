@@ -56,6 +56,7 @@ fn superframes_reach_any_port_whole() {
             tso4: which & 2 != 0,
             tso6: which & 4 != 0,
             uso: which & 8 != 0,
+            big: false,
         };
         for proto in [Proto::TCP, Proto::UDP] {
             let mut lab = Lab::default();

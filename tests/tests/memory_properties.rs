@@ -263,6 +263,7 @@ proptest! {
             tso4: which & 2 != 0,
             tso6: which & 4 != 0,
             uso: which & 8 != 0,
+            big: false,
         };
         let mut lab = Lab::ready();
         let (web, to) = (lab.web.clone(), if bridged { lab.db.clone() } else { lab.up.clone() });

@@ -48,8 +48,8 @@ struct Request {
     ipv6: bool,
     txqlen: u32,
     queues: usize,
-    /// csum, tso, uso.
-    offload: [bool; 3],
+    /// csum, tso, uso, big.
+    offload: [bool; 4],
     /// Whether they are to be tried first.
     probe: bool,
     /// What the person called the namespace.
@@ -60,8 +60,8 @@ struct Request {
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Made {
-        /// csum, tso4, tso6, uso.
-        caps: [bool; 4],
+        /// csum, tso4, tso6, uso, big.
+        caps: [bool; 5],
         index: u32,
         mac: [u8; 6],
         mtu: u32,
@@ -93,9 +93,9 @@ pub fn attach(
         why,
     };
     let offload = match spec.offload {
-        Offload::Auto | Offload::On => [true; 3],
-        Offload::Only { csum, tso, uso } => [csum, tso, uso],
-        Offload::Off => [false; 3],
+        Offload::Auto | Offload::On => [true; 4],
+        Offload::Only(o) => [o.csum, o.tso, o.uso, o.big],
+        Offload::Off => [false; 4],
     };
     let request = Request {
         ifname: spec.ifname.clone(),
@@ -116,7 +116,7 @@ pub fn attach(
     match answer {
         Answer::Failed(why) => Err(failed(why)),
         Answer::Made {
-            caps: [csum, tso4, tso6, uso],
+            caps: [csum, tso4, tso6, uso, big],
             index,
             mac,
             mtu,
@@ -130,6 +130,7 @@ pub fn attach(
                 tso4,
                 tso6,
                 uso,
+                big,
             };
             Ok(Attached {
                 queues: tap::adopt(fds, caps),
@@ -237,8 +238,13 @@ fn make(r: &Request, fds: &[OwnedFd]) -> Result<(Answer, tap::TapDevice), String
     };
     setns(user, CloneFlags::CLONE_NEWUSER)
         .map_err(|e| format!("its user namespace can't be entered: {e}"))?;
-    let [csum, tso, uso] = r.offload;
-    let mut offload = tap::Offload { csum, tso, uso };
+    let [csum, tso, uso, big] = r.offload;
+    let mut offload = tap::Offload {
+        csum,
+        tso,
+        uso,
+        big,
+    };
     let mut notes = Vec::new();
     if r.probe && csum {
         let found = probe::probe(offload);
@@ -276,7 +282,7 @@ fn make(r: &Request, fds: &[OwnedFd]) -> Result<(Answer, tap::TapDevice), String
     loopback_up(&mut nl).map_err(|e| say(&e))?;
     let c = made.caps;
     let answer = Answer::Made {
-        caps: [c.csum, c.tso4, c.tso6, c.uso],
+        caps: [c.csum, c.tso4, c.tso6, c.uso, c.big],
         index,
         mac: r.mac,
         mtu: u32::from(r.mtu),

@@ -261,6 +261,12 @@ fn room_for_lanes() -> bool {
     limits::open_now() + usize::from(tap::LANES) <= limits::raise() / 16
 }
 
+/// What `--offload on` insists on.
+const ON: Caps = Caps {
+    big: true,
+    ..Caps::ALL
+};
+
 type Made = (String, Vec<Box<dyn PortQueue>>, Caps);
 
 /// The TAP in switchd's own namespace. Where it stays it has its name at once, which the kernel
@@ -272,7 +278,7 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
     };
     let wanted = match spec.offload {
         Offload::Auto | Offload::On => tap::Offload::AUTO,
-        Offload::Only { csum, tso, uso } => tap::Offload { csum, tso, uso },
+        Offload::Only(chosen) => chosen,
         Offload::Off => {
             let plain = tap_plain::create(name, spec.queues)?;
             return Ok((plain.name, plain.queues, Caps::NONE));
@@ -282,7 +288,7 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
         1 if room_for_lanes() => tap::create_lanes(name, wanted)?,
         several => tap::create(name, several, wanted)?,
     };
-    if spec.offload == Offload::On && made.caps != Caps::ALL {
+    if spec.offload == Offload::On && made.caps != ON {
         return Err(AttachError::Offload { caps: made.caps });
     }
     let caps = made.caps;

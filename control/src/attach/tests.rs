@@ -229,7 +229,7 @@ fn patch(mut queues: [Box<dyn PortQueue>; 2], stop: &AtomicBool, supers: &Atomic
                 .recv_lane(lane.lane, &mut batch, 256 << 10)
                 .unwrap()
             {
-                wait.again(lane);
+                wait.again(lane, batch.bytes());
             }
             for f in batch.frames() {
                 if f.hdr.is_super() {
@@ -305,11 +305,10 @@ fn real_traffic_passes_whole() {
         (Offload::Auto, 2),
         (Offload::Off, 2),
         (
-            Offload::Only {
+            Offload::Only(tap::Offload {
                 csum: true,
-                tso: false,
-                uso: false,
-            },
+                ..tap::Offload::NONE
+            }),
             1,
         ),
     ];

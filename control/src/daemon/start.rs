@@ -159,7 +159,7 @@ fn tested(wanted: Offload, notes: &mut Vec<String>) -> Result<Offload, Failure> 
     let tap = match wanted {
         Offload::Off => return Ok(Offload::Off),
         Offload::Auto | Offload::On => tap::Offload::AUTO,
-        Offload::Only { csum, tso, uso } => tap::Offload { csum, tso, uso },
+        Offload::Only(chosen) => chosen,
     };
     let found = attach::probe::probe(tap);
     if wanted == Offload::On && found.offload != tap {
@@ -169,8 +169,7 @@ fn tested(wanted: Offload, notes: &mut Vec<String>) -> Result<Offload, Failure> 
         )));
     }
     notes.extend(found.notes);
-    let tap::Offload { csum, tso, uso } = found.offload;
-    Ok(Offload::Only { csum, tso, uso })
+    Ok(Offload::Only(found.offload))
 }
 
 fn relay(plan: &Plan, host: &Netns) -> Result<Option<Relay>, Failure> {
@@ -230,7 +229,7 @@ fn uplink_port(shared: &Shared, u: &UplinkTap) -> Result<(), Failure> {
             ipv6: false,
             txqlen: TXQLEN,
             queues: shared.workers.queues(),
-            offload: shared.offload,
+            offload: shared.offload.outside(),
         };
         connect(shared, &spec, Role::Uplink, u.netns.to_string(), &netns)
     })();

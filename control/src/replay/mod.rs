@@ -178,11 +178,13 @@ fn caps(offload: Offload) -> Caps {
     match offload {
         Offload::Auto | Offload::On => Caps::ALL,
         Offload::Off => Caps::NONE,
-        Offload::Only { csum, tso, uso } => Caps {
-            csum,
-            tso4: csum && tso,
-            tso6: csum && tso,
-            uso: csum && uso,
+        // Frames in a file are such as a wire could have: none is `big`.
+        Offload::Only(o) => Caps {
+            csum: o.csum,
+            tso4: o.csum && o.tso,
+            tso6: o.csum && o.tso,
+            uso: o.csum && o.uso,
+            big: false,
         },
     }
 }

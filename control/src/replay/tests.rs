@@ -1,5 +1,6 @@
 use super::*;
 use crate::plan::Plan;
+use dataplane::port::sys::tap;
 
 fn plan_of(raw: &Raw) -> Plan {
     let here = Surroundings {
@@ -125,13 +126,12 @@ fn attached_namespaces_are_ports() {
 
 #[test]
 fn ports_take_what_the_offloads_say() {
-    let only = Offload::Only {
-        csum: true,
+    let only = Offload::Only(tap::Offload {
         tso: false,
-        uso: true,
-    };
+        ..tap::Offload::AUTO
+    });
     let some = caps(only);
-    assert!(some.csum && some.uso && !some.tso4 && !some.tso6);
+    assert!(some.csum && some.uso && !some.tso4 && !some.tso6 && !some.big);
     assert_eq!(
         (caps(Offload::Auto), caps(Offload::Off)),
         (Caps::ALL, Caps::NONE)

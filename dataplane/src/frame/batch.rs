@@ -215,11 +215,17 @@ impl std::fmt::Debug for Frame {
     }
 }
 
+/// A frame of more bytes ends its batch where it can't be joined with the next one: it is written at
+/// once, while it is in the cache.
+const LARGE: usize = 32 * 1024;
+
 /// Frames read from one queue of one port, in order of arrival.
 pub struct Batch {
     slots: Vec<Frame>,
     len: usize,
     bytes: usize,
+    /// Whether superframes may be joined.
+    joins: bool,
 }
 
 impl Default for Batch {
@@ -237,6 +243,7 @@ impl Batch {
                 .collect(),
             len: 0,
             bytes: 0,
+            joins: false,
         }
     }
 
@@ -244,6 +251,23 @@ impl Batch {
     pub fn clear(&mut self) {
         self.len = 0;
         self.bytes = 0;
+    }
+
+    /// Whether superframes are to be read on behind each other, since whoever gets them takes several
+    /// as one. From [`Batch::new`] on they are not.
+    pub fn join_supers(&mut self, joins: bool) {
+        self.joins = joins;
+    }
+
+    /// Whether they are.
+    pub fn joins_supers(&self) -> bool {
+        self.joins
+    }
+
+    /// Whether a reader whose frames are to stay within `budget` bytes and one frame goes on.
+    pub fn takes_more(&self, budget: usize) -> bool {
+        let ends = |f: &Frame| f.len() > LARGE && !self.joins;
+        self.bytes <= budget && !self.frames().last().is_some_and(ends)
     }
 
     /// Frames in the batch.
@@ -315,6 +339,19 @@ mod tests {
         assert!(b.is_full() && !b.push(&[3; 60], VnetHdr::PLAIN));
         assert_eq!((b.len(), b.bytes()), (2, 130));
         assert_eq!(b.frames()[1].bytes(), &[2; 70]);
+    }
+
+    #[test]
+    fn a_superframe_ends_its_batch_unless_it_may_be_joined() {
+        let mut b = Batch::default();
+        for joins in [false, true] {
+            b.join_supers(joins);
+            b.clear();
+            assert!(b.push(&[1; LARGE], VnetHdr::PLAIN) && b.takes_more(2 * LARGE));
+            assert!(b.push(&[1; LARGE + 1], VnetHdr::PLAIN));
+            assert!(!b.takes_more(2 * LARGE), "beyond the budget");
+            assert_eq!(b.takes_more(2 * LARGE + 1), joins);
+        }
     }
 
     #[test]

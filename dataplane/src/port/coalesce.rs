@@ -10,10 +10,15 @@
 //! test runs both). Hence the rules:
 //!
 //! - All headers are equal but for what segmentation makes anew: lengths, TCP sequence number,
-//!   PSH and FIN on the last, checksums. The IPv4 identification counts up from frame to frame,
-//!   unless DF is set: then it has no meaning (RFC 6864 section 4.1).
+//!   PSH and FIN on the last, checksums. Where the port takes [`Caps::big`] it is a stack that gets
+//!   the superframe, and a PSH before the last moves there: successive ones may be collapsed (RFC
+//!   9293 section 3.9.1.2), and a program that pushes at the end of each call would end most runs.
+//!   The IPv4 identification counts up from frame to frame, unless DF is set: then it has no meaning
+//!   (RFC 6864 section 4.1).
 //! - All payloads have the size of the first; a smaller one ends the run. At most [`MAX_RUN`]
-//!   frames and 65,535 bytes of IP packet.
+//!   frames and 65,535 bytes of IP packet, or [`MAX_BIG`] of TCP over IPv4 where the port takes
+//!   them ([`Caps::big`]). There superframes of one segment size are joined too, so that a fast
+//!   stream costs its receiver a wake-up and an ACK for four of them.
 //! - A superframe's checksum is computed later, so it comes out right whatever it was. A frame
 //!   joins only if its checksum is known to be right: it is partial and its pseudo-header sum is
 //!   the right one, or the sender's kernel verified it (`data_valid`), or it is verified here
@@ -21,23 +26,28 @@
 //!   for the IPv4 header's.
 //! - UDP without a checksum stays without: such frames are not joined.
 //! - SYN, RST, URG and CWR, segments without payload, fragments, group destinations and frames
-//!   that already are superframes are written as they are, after the run of their flow.
+//!   that already are superframes (but for those) are written as they are, after the run of their
+//!   flow.
 //!
 //! Frames of different flows may change places. A frame that belongs to no TCP or UDP flow (ARP,
 //! ICMP, a fragment) ends all runs, so it keeps its place.
 
 use super::Caps;
-pub use super::coalesce_run::MAX_RUN;
-use super::coalesce_run::Run;
+pub use super::coalesce_run::{MAX_BIG, MAX_RUN};
+use super::coalesce_run::{MAX_PACKET, Run};
 use super::headers::{Headers, TCP};
 use super::segment::MAX_HEADERS;
 use crate::base::bytes::{be16, be32, byte};
 use crate::frame::parse::tcp_flags::{ACK, ECE, FIN, PSH};
-use crate::frame::{Frame, VnetHdr};
+use crate::frame::{Frame, Gso, VnetHdr};
 use std::io::IoSlice;
 
 /// Flows that may have a run open at one time.
 pub const OPEN_RUNS: usize = 8;
+/// Least segment size of superframes that are joined: Linux counts the segments in 16 bits
+/// (`TCP_MIN_GSO_SIZE`, tcp.h).
+const LEAST_SIZE: u16 = 8;
+
 /// One write to a port.
 pub struct Write<'a> {
     /// What is left undone in it.
@@ -118,16 +128,16 @@ impl Coalescer {
         let mine = (0..OPEN_RUNS).find(|&r| self.is_open(r) && self.runs[r].key == key);
         if let Some(r) = mine {
             let run = &mut self.runs[r];
-            if joinable && run.take(i as u16, f, &at, frame(usize::from(run.members[0]))) {
-                let short = at.payload_len() < run.size;
-                if run.len == MAX_RUN || short || ends_run(b, &at) {
+            let first = frame(usize::from(run.members[0]));
+            if joinable && run.take(i as u16, f, &at, first, longest(caps, &at)) {
+                if run.is_full() || ends_run(caps, b, &at) {
                     self.close(r, frame, write);
                 }
                 return;
             }
             self.close(r, frame, write);
         }
-        if !joinable || ends_run(b, &at) {
+        if !joinable || ends_run(caps, b, &at) {
             return write_one(frame, i as u16, write);
         }
         let r = match mine.or_else(|| (0..OPEN_RUNS).find(|&r| !self.is_open(r))) {
@@ -139,15 +149,12 @@ impl Coalescer {
                 oldest
             }
         };
-        self.open |= 1 << r;
         let run = &mut self.runs[r];
-        run.at = at;
-        run.key = key;
-        run.members[0] = i as u16;
-        run.len = 1;
-        run.payload = at.payload_len();
-        run.size = at.payload_len();
-        run.verified = false;
+        run.begin(key, i as u16, f, &at);
+        if run.is_full() {
+            return write_one(frame, i as u16, write);
+        }
+        self.open |= 1 << r;
     }
 
     const fn is_open(&self, r: usize) -> bool {
@@ -216,8 +223,10 @@ fn may_join(caps: Caps, f: &Frame, at: &Headers) -> bool {
         (true, true) => caps.tso6,
         (false, _) => caps.uso,
     };
+    let usual = f.hdr.gso == Gso::TcpV4 && f.hdr.gso_size >= LEAST_SIZE && !f.hdr.ecn;
+    let big = usual && longer(caps, at);
     // The low bit of the first octet: a group address.
-    if !able || f.hdr.is_super() || byte(b, 0) & 1 == 1 {
+    if !able || (f.hdr.is_super() && !big) || byte(b, 0) & 1 == 1 {
         return false;
     }
     if at.payload_len() == 0 || at.payload > MAX_HEADERS {
@@ -230,11 +239,32 @@ fn may_join(caps: Caps, f: &Frame, at: &Headers) -> bool {
     be16(b, at.l4 + 6) != 0 && usize::from(be16(b, at.l4 + 4)) == at.end - at.l4
 }
 
+/// Whether the port takes longer packets of this kind than their length can say.
+const fn longer(caps: Caps, at: &Headers) -> bool {
+    caps.big && caps.tso4 && at.proto == TCP && !at.v6
+}
+
+/// Most bytes of an IP packet of this kind.
+const fn longest(caps: Caps, at: &Headers) -> usize {
+    match longer(caps, at) {
+        true => MAX_BIG,
+        false => MAX_PACKET,
+    }
+}
+
 /// Whether nothing may follow this frame in its run.
-fn ends_run(b: &[u8], at: &Headers) -> bool {
-    at.proto == TCP && byte(b, at.l4 + 13) & (PSH | FIN) != 0
+fn ends_run(caps: Caps, b: &[u8], at: &Headers) -> bool {
+    let last = match longer(caps, at) {
+        true => FIN,
+        false => PSH | FIN,
+    };
+    at.proto == TCP && byte(b, at.l4 + 13) & last != 0
 }
 
 #[cfg(test)]
 #[path = "coalesce_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "coalesce_big_tests.rs"]
+mod big_tests;

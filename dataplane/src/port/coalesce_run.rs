@@ -14,6 +14,9 @@ use std::io::IoSlice;
 pub const MAX_RUN: usize = 64;
 /// Longest IP packet.
 pub(super) const MAX_PACKET: usize = 65_535;
+/// Longest one for a port that takes [`super::Caps::big`]: eight superframes, Linux's own limit for such
+/// (`GRO_MAX_SIZE`, netdevice.h).
+pub const MAX_BIG: usize = 8 * MAX_PACKET;
 
 /// Frames of one flow that fit together so far.
 #[derive(Clone, Copy)]
@@ -23,12 +26,32 @@ pub(super) struct Run {
     pub key: u64,
     pub members: [u16; MAX_RUN],
     pub len: usize,
+    /// Payload bytes of each member.
+    pub lens: [u16; MAX_RUN],
     /// Payload bytes of all members.
     pub payload: usize,
-    /// Payload bytes of each but the last.
+    /// Payload bytes of each segment but the last. A member is one, or a superframe of several.
     pub size: usize,
     /// The first frame's checksums were found right.
     pub verified: bool,
+    /// PSH of any member.
+    pub push: u8,
+}
+
+/// The frame's PSH.
+fn push(f: &Frame, at: &Headers) -> u8 {
+    match at.proto == TCP {
+        true => byte(f.bytes(), at.l4 + 13) & PSH,
+        false => 0,
+    }
+}
+
+/// Payload bytes of each segment but the last that a frame with a payload will be cut into: not 0.
+fn segment_size(f: &Frame, at: &Headers) -> usize {
+    match f.hdr.is_super() {
+        true => usize::from(f.hdr.gso_size).max(1),
+        false => at.payload_len().max(1),
+    }
 }
 
 /// Whether the frame's IPv4 header checksum and L4 checksum are known to be right.
@@ -63,13 +86,42 @@ impl Run {
         key: 0,
         members: [0; MAX_RUN],
         len: 0,
+        lens: [0; MAX_RUN],
         payload: 0,
         size: 0,
         verified: false,
+        push: 0,
     };
 
-    /// Adds a frame if it continues the run; `first` is the run's first frame.
-    pub(super) fn take(&mut self, i: u16, f: &Frame, at: &Headers, first: &Frame) -> bool {
+    /// Begins with a frame.
+    pub(super) fn begin(&mut self, key: u64, i: u16, f: &Frame, at: &Headers) {
+        self.key = key;
+        self.at = *at;
+        self.members[0] = i;
+        self.lens[0] = at.payload_len() as u16;
+        self.len = 1;
+        self.payload = at.payload_len();
+        self.size = segment_size(f, at);
+        self.verified = false;
+        self.push = push(f, at);
+    }
+
+    /// Whether nothing fits behind the last member: it ends with a short segment, or there is no
+    /// room in the list.
+    pub(super) const fn is_full(&self) -> bool {
+        self.len == MAX_RUN || !self.payload.is_multiple_of(self.size)
+    }
+
+    /// Adds a frame if it continues the run, which is not full; `first` is the run's first frame and
+    /// `longest` the most bytes of its IP packet.
+    pub(super) fn take(
+        &mut self,
+        i: u16,
+        f: &Frame,
+        at: &Headers,
+        first: &Frame,
+        longest: usize,
+    ) -> bool {
         let (a, b) = (first.bytes(), f.bytes());
         let same_place = (at.l3, at.l4, at.payload, at.v6, at.proto)
             == (
@@ -79,8 +131,12 @@ impl Run {
                 self.at.v6,
                 self.at.proto,
             );
-        let room = self.at.payload - self.at.l3 + self.payload + at.payload_len() <= MAX_PACKET;
-        if !same_place || !room || at.payload_len() > self.size || self.len >= MAX_RUN {
+        let room = self.at.payload - self.at.l3 + self.payload + at.payload_len() <= longest;
+        let fits = match f.hdr.is_super() {
+            true => segment_size(f, at) == self.size,
+            false => at.payload_len() <= self.size,
+        };
+        if !same_place || !room || !fits || self.is_full() {
             return false;
         }
         if !self.ip_continues(a, b) || !self.l4_continues(a, b) {
@@ -92,11 +148,12 @@ impl Run {
         if !self.verified || !checksums_right(f, at) {
             return false;
         }
-        if let Some(m) = self.members.get_mut(self.len) {
-            *m = i;
+        if let (Some(m), Some(l)) = (self.members.get_mut(self.len), self.lens.get_mut(self.len)) {
+            (*m, *l) = (i, at.payload_len() as u16);
         }
         self.len += 1;
         self.payload += at.payload_len();
+        self.push |= push(f, at);
         true
     }
 
@@ -108,7 +165,8 @@ impl Run {
             return equal(a, b, 0, l3 + 4) && equal(a, b, l3 + 6, self.at.l4);
         }
         let dont_fragment = byte(a, l3 + 6) & 0x40 != 0;
-        let id = be16(a, l3 + 4).wrapping_add(self.len as u16);
+        let segments = self.payload / self.size;
+        let id = be16(a, l3 + 4).wrapping_add(segments as u16);
         equal(a, b, 0, l3 + 2)
             && (dont_fragment || be16(b, l3 + 4) == id)
             && equal(a, b, l3 + 6, l3 + 10)
@@ -153,11 +211,8 @@ impl Run {
         self.patch(header, frame(usize::from(last)).bytes());
         let mut parts = [IoSlice::new(&[]); MAX_RUN + 1];
         parts[0] = IoSlice::new(header);
-        let mut left = self.payload;
-        for (part, &m) in parts.iter_mut().skip(1).zip(members) {
-            // Each has the first one's size, but the last has what is left.
-            let len = left.min(self.size);
-            left -= len;
+        for ((part, &m), &len) in parts.iter_mut().skip(1).zip(members).zip(&self.lens) {
+            let len = usize::from(len);
             let b = frame(usize::from(m)).bytes();
             *part = IoSlice::new(b.get(at.payload..at.payload + len).unwrap_or(&[]));
         }
@@ -190,10 +245,12 @@ impl Run {
         if at.v6 {
             put16(header, at.l3 + 4, (l3_len - 40) as u16);
         } else {
-            set_ipv4(header, at.l3 + 2, at.l3, l3_len as u16);
+            // Longer than it can say: see [`super::Caps::big`].
+            let said = u16::try_from(l3_len).unwrap_or(0);
+            set_ipv4(header, at.l3 + 2, at.l3, said);
         }
         if at.proto == TCP {
-            let flags = byte(last, at.l4 + 13);
+            let flags = byte(last, at.l4 + 13) | self.push;
             if let Some(f) = header.get_mut(at.l4 + 13) {
                 *f |= flags;
             }

@@ -1,10 +1,11 @@
 //! Frames of one batch to one port: joined where the port takes superframes, finished in software
 //! where it does not.
 
-use super::coalesce::Coalescer;
+use super::coalesce::{Coalescer, Write};
 use super::segment;
 use super::{Caps, PortQueue, SendError};
 use crate::base::Reason;
+use crate::frame::batch::MAX_FRAME;
 use crate::frame::{Frame, VnetHdr};
 use std::io::IoSlice;
 
@@ -20,10 +21,15 @@ pub struct Written {
     pub result: Result<(), Reason>,
 }
 
+/// Batches for which nothing is joined beyond 64 KiB after the system had no room for it.
+const REST: u32 = 64;
+
 /// Reused state of the last stage.
 #[derive(Default)]
 pub struct Egress {
     coalescer: Coalescer,
+    /// Batches until frames are joined beyond 64 KiB again.
+    rest: u32,
 }
 
 impl Egress {
@@ -36,16 +42,27 @@ impl Egress {
         frame: impl Fn(usize) -> &'f Frame,
         mut told: impl FnMut(Written),
     ) {
-        let caps = queue.caps();
-        // As most batches of superframes and of exchanges are.
+        let mut caps = queue.caps();
+        // As most batches of exchanges are.
         if count == 1 {
             return told(alone(queue, caps, frame(0)));
         }
+        caps.big &= self.rest == 0;
+        self.rest = self.rest.saturating_sub(1);
+        let mut no_room = false;
         self.coalescer.flush(caps, count, &frame, |w| {
             let members = || w.members.iter().map(|m| frame(usize::from(*m)));
             match send(queue, caps, &w.hdr, w.parts) {
+                // A kernel whose memory is in small pieces has no room for much beyond 64 KiB.
+                Err(SendError::Full) if is_big(w) => {
+                    no_room = true;
+                    members().for_each(|f| told(alone(queue, caps, f)));
+                }
                 // Not offered, or refused although it was: some kernels answer EINVAL to superframes
                 // that others take.
+                Err(SendError::Refused) if w.members.len() > 1 => {
+                    members().for_each(|f| told(alone(queue, caps, f)));
+                }
                 Err(SendError::Refused) => members().for_each(|f| told(cut(queue, caps, f))),
                 result => {
                     let bytes = members().map(|f| f.len() as u64).sum();
@@ -53,7 +70,15 @@ impl Egress {
                 }
             }
         });
+        if no_room {
+            self.rest = REST;
+        }
     }
+}
+
+/// Whether frames became one of more bytes than each can have.
+fn is_big(w: &Write<'_>) -> bool {
+    w.parts.iter().map(|p| p.len()).sum::<usize>() > MAX_FRAME
 }
 
 /// What became of a write of so many frames with so many bytes.

@@ -37,15 +37,19 @@ pub struct Caps {
     pub tso6: bool,
     /// UDP superframes of at most 64 datagrams (`GSO_UDP_L4`).
     pub uso: bool,
+    /// TCP over IPv4 superframes of more bytes than an IP packet's length can say, which is 0 then:
+    /// what Linux calls BIG TCP. Only its own stack takes them.
+    pub big: bool,
 }
 
 impl Caps {
-    /// Everything.
+    /// Everything that a frame on a wire could have been cut from: all but `big`.
     pub const ALL: Caps = Caps {
         csum: true,
         tso4: true,
         tso6: true,
         uso: true,
+        big: false,
     };
     /// Only whole, finished frames.
     pub const NONE: Caps = Caps {
@@ -53,6 +57,7 @@ impl Caps {
         tso4: false,
         tso6: false,
         uso: false,
+        big: false,
     };
 }
 

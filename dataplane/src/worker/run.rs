@@ -9,6 +9,7 @@ use super::wait::{SPIN, Wait};
 use crate::base::{Instant, PortId};
 use crate::frame::Batch;
 use crate::pipeline::{Engine, Tx};
+use crate::port::coalesce::MAX_BIG;
 use crate::port::{PortQueue, RecvError};
 use crossbeam_channel::{Receiver, Sender};
 use mio::Waker;
@@ -21,6 +22,9 @@ use std::time::Duration;
 /// Bytes after which a batch is processed although slots are free: about what stays in the
 /// second-level cache between reading and writing.
 const BUDGET: usize = 96 * 1024;
+/// The same where superframes are joined: with the one that goes beyond, as many as fit. What that
+/// spares in writes, wake-ups and ACKs is more than the cache is worth.
+const JOINED: usize = MAX_BIG * 7 / 8;
 /// Longest time between two looks at the wheel.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -72,6 +76,11 @@ impl Queues {
     /// A port's queue.
     pub fn get(&mut self, port: PortId) -> Option<&mut Box<dyn PortQueue>> {
         self.by_port.get_mut(port.index())?.as_mut()
+    }
+
+    /// Whether one of them takes superframes that were joined.
+    fn take_big(&self) -> bool {
+        self.by_port.iter().flatten().any(|q| q.caps().big)
     }
 
     fn lane_fd(&mut self, lane: Lane) -> Option<RawFd> {
@@ -220,7 +229,11 @@ impl Worker {
         let mut lane = lane;
         // In an exchange the answer is not kept waiting for a read that finds nothing.
         let single = self.wait.in_exchange();
-        let budget = if single { 0 } else { BUDGET };
+        let budget = match single {
+            true => 0,
+            false if self.batch.joins_supers() => JOINED,
+            false => BUDGET,
+        };
         let more = loop {
             let more = queue.recv_lane(lane.lane, &mut self.batch, budget);
             match more {
@@ -256,7 +269,7 @@ impl Worker {
         self.hear_answers();
         match more {
             Ok(true) if single => self.wait.mark(lane),
-            Ok(true) => self.wait.again(lane),
+            Ok(true) => self.wait.again(lane, self.batch.bytes()),
             Ok(false) => {}
             Err(RecvError::Gone) => {
                 let _ = self.events.try_send(Event::PortGone(port));
@@ -285,7 +298,12 @@ impl Worker {
         }
         self.relief.forget(port);
         self.answering.retain(|p| *p != port);
-        self.queues.set(port, None);
+        self.set(port, None);
+    }
+
+    fn set(&mut self, port: PortId, queue: Option<Box<dyn PortQueue>>) {
+        self.queues.set(port, queue);
+        self.batch.join_supers(self.queues.take_big());
     }
 
     /// Takes the waiting commands; false means stop.
@@ -301,7 +319,7 @@ impl Worker {
                         Some(q) => self.wait.add_queue(port, &**q),
                         None => Ok(()),
                     };
-                    self.queues.set(port, queue);
+                    self.set(port, queue);
                     let _ = done.send(answer);
                 }
                 Command::Take(lane) => self.take_lane(lane),

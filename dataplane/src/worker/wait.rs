@@ -17,7 +17,7 @@
 //! ```text
 //! loop {
 //!     while let Some(lane) = wait.next_ready() {
-//!         match recv(lane) { more => wait.again(lane), failed => wait.failed(lane, now), .. }
+//!         match recv(lane) { more => wait.again(lane, bytes), failed => wait.failed(lane, now), .. }
 //!     }
 //!     if let Some(lanes) = wait.settled() { wait.hold(lanes) }
 //!     wait.turn(now, next_timer)?;      // harvest; spin; block
@@ -49,10 +49,11 @@ const WAKER: Token = Token(usize::MAX);
 /// Events taken in one call; what is beyond comes with the next.
 const EVENTS: usize = 256;
 
-/// Rounds that a lane with a backlog is served before the next one is, beyond the first: some 2 MB
-/// of superframes. Streams that alternate with each of them cost a quarter of their throughput,
-/// since each wakes a receiver of its own.
-const STAY: u32 = 32;
+/// Bytes for which a lane with a backlog is served before the next one is. Streams that alternate
+/// with each superframe cost a quarter of their throughput, since each wakes a receiver of its own.
+const STAY: usize = 2 << 20;
+/// What a round counts for at least, since small frames take their time too.
+const ROUND: usize = 64 << 10;
 
 /// What the wait found out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -77,9 +78,9 @@ pub struct Wait {
     backlog: VecDeque<Lane>,
     /// Whether the round has yet to serve one of those.
     one: bool,
-    /// The lane of those that is served, and how many more rounds it is.
+    /// The lane of those that is served, and for how many more bytes it is.
     current: Option<Lane>,
-    left: u32,
+    left: usize,
     spin: Spin,
     exchange: Exchange,
     held: Hold,
@@ -220,14 +221,15 @@ impl Wait {
         Some(lane)
     }
 
-    /// The lane may have more. In its turn it is served again, until others get theirs.
-    pub fn again(&mut self, lane: impl Into<Lane>) {
+    /// The lane may have more than the `bytes` that were read. In its turn it is served again, until
+    /// others get theirs.
+    pub fn again(&mut self, lane: impl Into<Lane>, bytes: usize) {
         let lane = lane.into();
         if !self.is_new(lane) {
             return;
         }
         if self.current == Some(lane) && self.left > 0 {
-            self.left -= 1;
+            self.left = self.left.saturating_sub(bytes.max(ROUND));
             self.backlog.push_front(lane);
         } else {
             self.current = None;

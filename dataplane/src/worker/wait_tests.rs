@@ -41,8 +41,8 @@ fn an_edge_comes_once_and_again_keeps_the_port() {
     let mut first = round(&mut w);
     first.sort();
     assert_eq!(first, [A, B]);
-    w.again(B);
-    w.again(B);
+    w.again(B, 0);
+    w.again(B, 0);
     w.turn(at(0), None).unwrap();
     assert_eq!(round(&mut w), [B], "once, and A's edge is spent");
 }
@@ -56,7 +56,7 @@ fn a_round_ends_even_if_a_port_always_has_more() {
     let mut seen = Vec::new();
     while let Some(lane) = w.next_ready() {
         seen.push(lane.port);
-        w.again(lane);
+        w.again(lane, 0);
     }
     assert_eq!(seen, [A, B]);
 }
@@ -85,6 +85,14 @@ fn the_ready_lanes_of_a_port_are_served_together() {
 
 #[test]
 fn sparse_lanes_do_not_wait_for_bulk() {
+    sparse_beside_bulk(0, STAY / ROUND + 1);
+    // Four superframes a batch: a turn has as many bytes.
+    sparse_beside_bulk(4 * ROUND, STAY / ROUND / 4 + 1);
+}
+
+/// Two lanes with a backlog, of which each read takes this much, have so many rounds a turn, with a
+/// third lane before them whenever it has something.
+fn sparse_beside_bulk(bytes: usize, turn: usize) {
     let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();
     let bulk = [0, 1].map(|lane| Lane { port: A, lane });
     let sparse = Lane { port: A, lane: 7 };
@@ -97,13 +105,13 @@ fn sparse_lanes_do_not_wait_for_bulk() {
         w.turn(at(0), None).unwrap();
         let seen: Vec<Lane> = std::iter::from_fn(|| w.next_ready()).collect();
         for lane in seen.iter().filter(|l| bulk.contains(l)) {
-            w.again(*lane);
+            w.again(*lane, bytes);
         }
         seen
     };
     assert_eq!(next(false), bulk);
     let mut turns = [0, 0];
-    for n in 0..10 * (STAY + 1) {
+    for n in 0..10 * turn {
         let seen = next(n % 3 == 0);
         let (first, rest) = seen.split_first().unwrap();
         let lane = match n % 3 {
@@ -118,7 +126,7 @@ fn sparse_lanes_do_not_wait_for_bulk() {
         };
         turns[usize::from(lane.lane)] += 1;
     }
-    assert_eq!(turns, [5 * (STAY + 1); 2]);
+    assert_eq!(turns, [5 * turn; 2]);
     // A lane that is gone leaves the backlog too.
     w.remove(bulk[0], -1);
     w.remove(bulk[1], -1);
@@ -160,7 +168,7 @@ fn removal_inside_a_round_skips_only_that_port() {
     }
     w.turn(at(0), None).unwrap();
     assert_eq!(w.next_ready(), Some(PortId(0).into()));
-    w.again(PortId(0));
+    w.again(PortId(0), 0);
     w.remove(PortId(2), -1);
     assert_eq!(round(&mut w), [PortId(1), PortId(3)]);
     w.turn(at(0), None).unwrap();
@@ -248,11 +256,11 @@ fn the_other_lane_of_an_exchange_is_read_without_an_event() {
 #[test]
 fn nothing_is_guessed_beside_a_backlog_or_without_a_spin() {
     let mut w = exchanging();
-    w.again(B);
+    w.again(B, 0);
     assert_eq!(next(&mut w), None);
     w.turn(at(3), None).unwrap();
     assert_eq!(next(&mut w), Some(B));
-    w.again(B);
+    w.again(B, 0);
     assert_eq!(next(&mut w), None);
 
     let (mut w, _waker) = Wait::new(Duration::ZERO).unwrap();

@@ -51,6 +51,7 @@ fn capabilities(which: u8) -> Caps {
         tso4: which & 2 != 0,
         tso6: which & 4 != 0,
         uso: which & 8 != 0,
+        big: false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Single values: subnets, numbers, durations, switches.
 
 use super::{SpecError, digits, host_address};
+use dataplane::port::sys::tap;
 use dataplane::worker::wait::SPIN;
 use ipnet::Ipv4Net;
 use std::net::Ipv4Addr;
@@ -175,14 +176,20 @@ pub enum Offload {
     /// Nothing: plain TAP, one queue.
     Off,
     /// A chosen part.
-    Only {
-        /// Partial checksums; the others need it.
-        csum: bool,
-        /// TCP superframes.
-        tso: bool,
-        /// UDP superframes.
-        uso: bool,
-    },
+    Only(tap::Offload),
+}
+
+impl Offload {
+    /// The same for the outside, whose kernel hands most frames on to a wire: what is beyond 64 KiB it
+    /// would have to segment itself, where an interface segments the rest.
+    pub fn outside(self) -> Offload {
+        let within = |o| Offload::Only(tap::Offload { big: false, ..o });
+        match self {
+            Offload::Auto | Offload::On => within(tap::Offload::AUTO),
+            Offload::Only(o) => within(o),
+            Offload::Off => Offload::Off,
+        }
+    }
 }
 
 impl std::fmt::Display for Offload {
@@ -191,10 +198,15 @@ impl std::fmt::Display for Offload {
             Offload::Auto => f.write_str("auto"),
             Offload::On => f.write_str("on"),
             Offload::Off => f.write_str("off"),
-            Offload::Only { csum: false, .. } => f.write_str("none"),
-            Offload::Only { csum, tso, uso } => {
+            Offload::Only(tap::Offload { csum: false, .. }) => f.write_str("none"),
+            Offload::Only(tap::Offload {
+                csum,
+                tso,
+                uso,
+                big,
+            }) => {
                 let mut sep = "";
-                for (name, is) in [("csum", csum), ("tso", tso), ("uso", uso)] {
+                for (name, is) in [("csum", csum), ("tso", tso), ("uso", uso), ("big", big)] {
                     if is {
                         write!(f, "{sep}{name}")?;
                         sep = ",";
@@ -206,10 +218,10 @@ impl std::fmt::Display for Offload {
     }
 }
 
-/// `auto`, `on`, `off`, or a list of `csum`, `tso`, `uso`. TSO and USO imply checksums, because
-/// the kernel refuses them without.
+/// `auto`, `on`, `off`, or a list of `csum`, `tso`, `uso`, `big`. TSO and USO imply checksums, because
+/// the kernel refuses them without, and `big` implies TSO.
 pub fn offload(text: &str) -> Result<Offload, SpecError> {
-    let (mut csum, mut tso, mut uso) = (false, false, false);
+    let mut only = tap::Offload::NONE;
     match text {
         "auto" => return Ok(Offload::Auto),
         "on" | "true" => return Ok(Offload::On),
@@ -218,17 +230,19 @@ pub fn offload(text: &str) -> Result<Offload, SpecError> {
     }
     for part in text.split(',') {
         match part {
-            "csum" => csum = true,
-            "tso" => (csum, tso) = (true, true),
-            "uso" => (csum, uso) = (true, true),
+            "csum" => {}
+            "tso" => only.tso = true,
+            "uso" => only.uso = true,
+            "big" => (only.tso, only.big) = (true, true),
             _ => {
                 return scalar(
                     text,
                     "a choice of offloads",
-                    "auto, on, off or a list of csum, tso, uso, as csum,tso",
+                    "auto, on, off or a list of csum, tso, uso, big, as csum,tso",
                 );
             }
         }
     }
-    Ok(Offload::Only { csum, tso, uso })
+    only.csum = true;
+    Ok(Offload::Only(only))
 }

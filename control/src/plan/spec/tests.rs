@@ -2,6 +2,7 @@ use super::scalar::Offload;
 use super::*;
 use dataplane::base::{Mac, Proto};
 use dataplane::nat::Publication;
+use dataplane::port::sys::tap;
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -326,41 +327,33 @@ fn scalars() {
 
 #[test]
 fn offloads() {
+    let only = |tso, uso, big| {
+        Offload::Only(tap::Offload {
+            csum: true,
+            tso,
+            uso,
+            big,
+        })
+    };
     for (text, want) in [
         ("auto", Offload::Auto),
         ("on", Offload::On),
         ("off", Offload::Off),
-        (
-            "csum",
-            Offload::Only {
-                csum: true,
-                tso: false,
-                uso: false,
-            },
-        ),
-        (
-            "uso",
-            Offload::Only {
-                csum: true,
-                tso: false,
-                uso: true,
-            },
-        ),
-        (
-            "csum,tso,uso",
-            Offload::Only {
-                csum: true,
-                tso: true,
-                uso: true,
-            },
-        ),
+        ("csum", only(false, false, false)),
+        ("uso", only(false, true, false)),
+        ("csum,tso,uso", only(true, true, false)),
+        ("big", only(true, false, true)),
+        ("csum,tso,uso,big", only(true, true, true)),
     ] {
         let got = scalar::offload(text).unwrap();
         assert_eq!(got, want);
         assert_eq!(scalar::offload(&got.to_string()).unwrap(), want);
     }
+    assert_eq!(Offload::Auto.outside(), only(true, true, false));
+    assert_eq!(only(true, false, true).outside(), only(true, false, false));
+    assert_eq!(Offload::Off.outside(), Offload::Off);
     for text in ["", "full", "csum,", "csum,gso"] {
-        says(scalar::offload(text).unwrap_err(), &["csum, tso, uso"]);
+        says(scalar::offload(text).unwrap_err(), &["csum, tso, uso, big"]);
     }
 }
 

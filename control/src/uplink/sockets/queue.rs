@@ -44,6 +44,7 @@ impl PortQueue for Queue {
             tso4: true,
             tso6: false,
             uso: true,
+            big: false,
         }
     }
 

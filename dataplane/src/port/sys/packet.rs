@@ -201,9 +201,6 @@ struct PacketQueue {
     lost: u64,
 }
 
-/// A frame of more bytes ends its batch: it is processed at once, while it is in the cache.
-const LARGE: usize = 32 * 1024;
-
 impl PacketQueue {
     fn new(fd: Arc<OwnedFd>) -> PacketQueue {
         PacketQueue {
@@ -230,7 +227,7 @@ impl PortQueue for PacketQueue {
 
     fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
         let before = batch.len();
-        while batch.bytes() <= budget {
+        while batch.takes_more(budget) {
             let Some(frame) = batch.next_slot() else {
                 self.behind = true;
                 return Ok(true);
@@ -252,11 +249,7 @@ impl PortQueue for PacketQueue {
                 Err(_) if batch.len() > before => return Ok(true),
                 Err(e) => return Err(RecvError::Io(e.into())),
             }
-            let large = frame.len() > LARGE;
             batch.commit();
-            if large {
-                break;
-            }
         }
         self.behind = true;
         Ok(true)

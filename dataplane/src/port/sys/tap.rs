@@ -32,6 +32,8 @@ pub struct Offload {
     pub tso: bool,
     /// UDP superframes; need Linux 6.2.
     pub uso: bool,
+    /// TCP superframes beyond 64 KiB, towards the TAP ([`Caps::big`]); need Linux 6.3.
+    pub big: bool,
 }
 
 impl Offload {
@@ -40,12 +42,14 @@ impl Offload {
         csum: true,
         tso: true,
         uso: true,
+        big: true,
     };
     /// Nothing: whole, finished frames.
     pub const NONE: Offload = Offload {
         csum: false,
         tso: false,
         uso: false,
+        big: false,
     };
 
     /// The masks to try, best first. The last is 0, which every kernel takes.
@@ -75,14 +79,26 @@ impl Offload {
     }
 }
 
-/// What a mask in force means for a queue's writer.
-fn caps_of(mask: libc::c_uint) -> Caps {
+/// What a mask in force, and being asked for `big`, means for a queue's writer. There is no bit for
+/// that: a TAP hands on what is written, and the stack behind it understands it or does not.
+fn caps_of(mask: libc::c_uint, big: bool) -> Caps {
+    let tso4 = mask & libc::TUN_F_TSO4 != 0;
     Caps {
         csum: mask & libc::TUN_F_CSUM != 0,
-        tso4: mask & libc::TUN_F_TSO4 != 0,
+        tso4,
         tso6: mask & libc::TUN_F_TSO6 != 0,
         uso: mask & libc::TUN_F_USO4 != 0,
+        big: big && tso4 && reads_big(&rustix::system::uname().release().to_string_lossy()),
     }
+}
+
+/// Whether the kernel of this release takes the length of a TCP superframe for the packet's where
+/// the IPv4 header says 0 (`iph_totlen`, ip.h: since 6.3).
+fn reads_big(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(3))
 }
 
 /// Queues that a single worker reads of each TAP: one flow waits behind another's bulk in one of
@@ -194,7 +210,7 @@ fn negotiate(fd: &OwnedFd, offload: Offload) -> Result<Caps, TapError> {
     let mut refused = None;
     for mask in offload.masks() {
         match ioctl::set_offload(fd, mask) {
-            Ok(()) => return Ok(caps_of(mask)),
+            Ok(()) => return Ok(caps_of(mask, offload.big)),
             Err(e) => refused = Some(e),
         }
     }
@@ -236,9 +252,6 @@ impl AsFd for TapQueue {
     }
 }
 
-/// A frame of more bytes ends its batch: it is written at once, while it is in the cache.
-const LARGE: usize = 32 * 1024;
-
 impl PortQueue for TapQueue {
     fn caps(&self) -> Caps {
         self.caps
@@ -261,7 +274,7 @@ impl PortQueue for TapQueue {
             return Ok(false);
         };
         let before = batch.len();
-        while batch.bytes() <= budget {
+        while batch.takes_more(budget) {
             let Some(frame) = batch.next_slot() else {
                 return Ok(true);
             };
@@ -281,11 +294,7 @@ impl PortQueue for TapQueue {
                 Err(Errno::BADFD | Errno::NODEV) => return Err(RecvError::Gone),
                 Err(e) => return Err(RecvError::Io(e.into())),
             }
-            let large = frame.len() > LARGE;
             batch.commit();
-            if large {
-                break;
-            }
         }
         Ok(true)
     }
@@ -301,5 +310,20 @@ impl PortQueue for TapQueue {
 
     fn poll_fd(&self) -> Option<RawFd> {
         self.lane_fd(0)
+    }
+}
+
+#[cfg(test)]
+mod release_tests {
+    use super::reads_big;
+
+    #[test]
+    fn kernels_from_6_3_on_take_what_is_beyond_64_kib() {
+        for old in ["", "weird", "2.6.60", "5.15.0-91-generic", "6.2.16", "6"] {
+            assert!(!reads_big(old), "{old}");
+        }
+        for new in ["6.3.0", "6.3-rc1", "6.18.44-fc-v669", "7.0", "10.1"] {
+            assert!(reads_big(new), "{new}");
+        }
     }
 }

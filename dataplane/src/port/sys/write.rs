@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 /// two, and the copy is a few cache lines.
 const SHORT: usize = 256;
 /// Parts of a frame that are written without an allocation.
-pub(super) const FEW: usize = 8;
+pub(super) const FEW: usize = 16;
 /// Parts in one `writev` (`IOV_MAX`, with the header).
 const MANY: usize = 1024;
 

@@ -214,6 +214,7 @@ impl World {
                     tso4: which & 2 != 0,
                     tso6: which & 4 != 0,
                     uso: which & 8 != 0,
+                    big: false,
                 };
                 for lab in &self.labs {
                     lab.hosts()[usize::from(port) % 5].port.set_caps(caps);
