@@ -92,11 +92,7 @@ pub fn attach(
         netns: netns.label().to_owned(),
         why,
     };
-    let offload = match spec.offload {
-        Offload::Auto | Offload::On => [true; 4],
-        Offload::Only(o) => [o.csum, o.tso, o.uso, o.big],
-        Offload::Off => [false; 4],
-    };
+    let o = spec.offload.wanted();
     let request = Request {
         ifname: spec.ifname.clone(),
         mac: spec.mac.0,
@@ -107,7 +103,7 @@ pub fn attach(
         ipv6: spec.ipv6,
         txqlen: spec.txqlen,
         queues: spec.queues.min(MOST),
-        offload,
+        offload: [o.csum, o.tso, o.uso, o.big],
         probe,
         label: netns.label().to_owned(),
     };

@@ -276,14 +276,11 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
         true => spec.ifname.as_str(),
         false => "swtmp%d",
     };
-    let wanted = match spec.offload {
-        Offload::Auto | Offload::On => tap::Offload::AUTO,
-        Offload::Only(chosen) => chosen,
-        Offload::Off => {
-            let plain = tap_plain::create(name, spec.queues)?;
-            return Ok((plain.name, plain.queues, Caps::NONE));
-        }
-    };
+    if spec.offload == Offload::Off {
+        let plain = tap_plain::create(name, spec.queues)?;
+        return Ok((plain.name, plain.queues, Caps::NONE));
+    }
+    let wanted = spec.offload.wanted();
     let made = match spec.queues {
         1 if room_for_lanes() => tap::create_lanes(name, wanted)?,
         several => tap::create(name, several, wanted)?,

@@ -11,7 +11,6 @@ use crate::plan::spec::scalar::Offload;
 use crate::plan::{Addresses, Failure, Plan, UplinkSpec, UplinkTap};
 use crate::workers::{Far, Workers};
 use dataplane::base::{Mac, Role};
-use dataplane::port::sys::tap;
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -156,13 +155,11 @@ fn check_routes(plan: &Plan, host: &Netns) -> Result<(), Failure> {
 
 /// What of the wanted offloads works on this kernel.
 fn tested(wanted: Offload, notes: &mut Vec<String>) -> Result<Offload, Failure> {
-    let tap = match wanted {
-        Offload::Off => return Ok(Offload::Off),
-        Offload::Auto | Offload::On => tap::Offload::AUTO,
-        Offload::Only(chosen) => chosen,
-    };
-    let found = attach::probe::probe(tap);
-    if wanted == Offload::On && found.offload != tap {
+    if wanted == Offload::Off {
+        return Ok(Offload::Off);
+    }
+    let found = attach::probe::probe(wanted.wanted());
+    if wanted == Offload::On && found.offload != wanted.wanted() {
         return Err(Failure::Refused(format!(
             "--offload on: {}; use --offload auto",
             found.notes.join("; ")

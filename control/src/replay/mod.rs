@@ -175,17 +175,14 @@ fn same(a: &Path, b: &Path) -> bool {
 
 /// What ports with these offloads take unfinished.
 fn caps(offload: Offload) -> Caps {
-    match offload {
-        Offload::Auto | Offload::On => Caps::ALL,
-        Offload::Off => Caps::NONE,
-        // Frames in a file are such as a wire could have: none is `big`.
-        Offload::Only(o) => Caps {
-            csum: o.csum,
-            tso4: o.csum && o.tso,
-            tso6: o.csum && o.tso,
-            uso: o.csum && o.uso,
-            big: false,
-        },
+    let o = offload.wanted();
+    Caps {
+        csum: o.csum,
+        tso4: o.csum && o.tso,
+        tso6: o.csum && o.tso,
+        uso: o.csum && o.uso,
+        // Frames in a file are such as a wire could have.
+        big: false,
     }
 }
 

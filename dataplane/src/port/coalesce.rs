@@ -18,7 +18,7 @@
 //! - All payloads have the size of the first; a smaller one ends the run. At most [`MAX_RUN`]
 //!   frames and 65,535 bytes of IP packet, or [`MAX_BIG`] of TCP over IPv4 where the port takes
 //!   them ([`Caps::big`]). There superframes of one segment size are joined too, so that a fast
-//!   stream costs its receiver a wake-up and an ACK for four of them.
+//!   stream costs its receiver a wake-up and an ACK for eight of them.
 //! - A superframe's checksum is computed later, so it comes out right whatever it was. A frame
 //!   joins only if its checksum is known to be right: it is partial and its pseudo-header sum is
 //!   the right one, or the sender's kernel verified it (`data_valid`), or it is verified here

@@ -1,5 +1,6 @@
 //! Runs beyond 64 KiB.
 
+use super::tests::{members, run};
 use super::*;
 use crate::base::bytes::put16;
 use crate::frame::Batch;
@@ -19,23 +20,6 @@ const BIG: Caps = Caps {
 /// What a segment carries, and a whole superframe of Linux.
 const MSS: usize = 1448;
 const FULL: usize = 45 * MSS;
-
-type Written = (VnetHdr, Vec<u8>, Vec<u16>);
-
-fn run(caps: Caps, frames: &[Frame]) -> Vec<Written> {
-    let mut out = Vec::new();
-    Coalescer::new().flush(
-        caps,
-        frames.len(),
-        |i| &frames[i],
-        |w| out.push((w.hdr, join(w.parts), w.members.to_vec())),
-    );
-    out
-}
-
-fn members(caps: Caps, frames: &[Frame]) -> Vec<Vec<u16>> {
-    run(caps, frames).into_iter().map(|w| w.2).collect()
-}
 
 /// A superframe, or an ordinary frame where one segment carries all of the payload.
 fn frame(s: &Spec, size: usize) -> Frame {

@@ -14,8 +14,8 @@ use std::io::IoSlice;
 pub const MAX_RUN: usize = 64;
 /// Longest IP packet.
 pub(super) const MAX_PACKET: usize = 65_535;
-/// Longest one for a port that takes [`super::Caps::big`]: eight superframes, Linux's own limit for such
-/// (`GRO_MAX_SIZE`, netdevice.h).
+/// Longest one for a port that takes [`super::Caps::big`]: eight superframes, Linux's own limit for
+/// such (`GRO_MAX_SIZE`, netdevice.h).
 pub const MAX_BIG: usize = 8 * MAX_PACKET;
 
 /// Frames of one flow that fit together so far.
@@ -36,6 +36,8 @@ pub(super) struct Run {
     pub verified: bool,
     /// PSH of any member.
     pub push: u8,
+    /// Whether the last member ends with less than a whole segment.
+    pub short: bool,
 }
 
 /// The frame's PSH.
@@ -91,6 +93,7 @@ impl Run {
         size: 0,
         verified: false,
         push: 0,
+        short: false,
     };
 
     /// Begins with a frame.
@@ -104,12 +107,21 @@ impl Run {
         self.size = segment_size(f, at);
         self.verified = false;
         self.push = push(f, at);
+        self.short = self.ends_short(f, at);
+    }
+
+    /// Whether the frame ends with less than a whole segment of the run's.
+    fn ends_short(&self, f: &Frame, at: &Headers) -> bool {
+        match f.hdr.is_super() {
+            true => !at.payload_len().is_multiple_of(self.size),
+            false => at.payload_len() < self.size,
+        }
     }
 
     /// Whether nothing fits behind the last member: it ends with a short segment, or there is no
     /// room in the list.
     pub(super) const fn is_full(&self) -> bool {
-        self.len == MAX_RUN || !self.payload.is_multiple_of(self.size)
+        self.len == MAX_RUN || self.short
     }
 
     /// Adds a frame if it continues the run, which is not full; `first` is the run's first frame and
@@ -136,7 +148,7 @@ impl Run {
             true => segment_size(f, at) == self.size,
             false => at.payload_len() <= self.size,
         };
-        if !same_place || !room || !fits || self.is_full() {
+        if !same_place || !room || !fits {
             return false;
         }
         if !self.ip_continues(a, b) || !self.l4_continues(a, b) {
@@ -154,6 +166,7 @@ impl Run {
         self.len += 1;
         self.payload += at.payload_len();
         self.push |= push(f, at);
+        self.short = self.ends_short(f, at);
         true
     }
 
@@ -165,10 +178,9 @@ impl Run {
             return equal(a, b, 0, l3 + 4) && equal(a, b, l3 + 6, self.at.l4);
         }
         let dont_fragment = byte(a, l3 + 6) & 0x40 != 0;
-        let segments = self.payload / self.size;
-        let id = be16(a, l3 + 4).wrapping_add(segments as u16);
+        let id = || be16(a, l3 + 4).wrapping_add((self.payload / self.size) as u16);
         equal(a, b, 0, l3 + 2)
-            && (dont_fragment || be16(b, l3 + 4) == id)
+            && (dont_fragment || be16(b, l3 + 4) == id())
             && equal(a, b, l3 + 6, l3 + 10)
             && equal(a, b, l3 + 12, self.at.l4)
     }

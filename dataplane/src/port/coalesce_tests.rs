@@ -8,7 +8,7 @@ use crate::port::testing::{Spec, trimmed};
 use proptest::prelude::*;
 
 /// Each write: header, bytes, members.
-fn run(caps: Caps, frames: &[Frame]) -> Vec<(VnetHdr, Vec<u8>, Vec<u16>)> {
+pub(super) fn run(caps: Caps, frames: &[Frame]) -> Vec<(VnetHdr, Vec<u8>, Vec<u16>)> {
     let mut out = Vec::new();
     Coalescer::new().flush(
         caps,
@@ -21,7 +21,7 @@ fn run(caps: Caps, frames: &[Frame]) -> Vec<(VnetHdr, Vec<u8>, Vec<u16>)> {
     out
 }
 
-fn members(caps: Caps, frames: &[Frame]) -> Vec<Vec<u16>> {
+pub(super) fn members(caps: Caps, frames: &[Frame]) -> Vec<Vec<u16>> {
     run(caps, frames).into_iter().map(|w| w.2).collect()
 }
 

@@ -180,14 +180,24 @@ pub enum Offload {
 }
 
 impl Offload {
+    /// What a TAP is asked for.
+    pub const fn wanted(self) -> tap::Offload {
+        match self {
+            Offload::Auto | Offload::On => tap::Offload::AUTO,
+            Offload::Only(chosen) => chosen,
+            Offload::Off => tap::Offload::NONE,
+        }
+    }
+
     /// The same for the outside, whose kernel hands most frames on to a wire: what is beyond 64 KiB it
     /// would have to segment itself, where an interface segments the rest.
     pub fn outside(self) -> Offload {
-        let within = |o| Offload::Only(tap::Offload { big: false, ..o });
         match self {
-            Offload::Auto | Offload::On => within(tap::Offload::AUTO),
-            Offload::Only(o) => within(o),
             Offload::Off => Offload::Off,
+            other => Offload::Only(tap::Offload {
+                big: false,
+                ..other.wanted()
+            }),
         }
     }
 }
