@@ -227,12 +227,16 @@ fn superframes_that_differ_are_not_joined() {
     }
 }
 
-/// A port that says it takes them and does not: what it took, its answer, and how often it was asked.
-struct Refuses(Vec<usize>, fn() -> SendError, usize);
+/// A port that says it takes them and does not: what it took, its answer, and how often it was asked;
+/// and whether whoever reads it passes them on.
+struct Refuses(Vec<usize>, fn() -> SendError, usize, bool);
 
 impl PortQueue for Refuses {
     fn caps(&self) -> Caps {
         BIG
+    }
+    fn passes_on(&self) -> bool {
+        self.3
     }
     fn recv(&mut self, _: &mut Batch, _: usize) -> Result<bool, RecvError> {
         Ok(false)
@@ -257,7 +261,7 @@ fn where_it_is_refused_each_superframe_goes_alone() {
     // The kernel does not know them, or has no memory for so many bytes.
     let answers: [fn() -> SendError; 2] = [|| SendError::Refused, || SendError::Full];
     for answer in answers {
-        let mut port = Refuses(vec![], answer, 0);
+        let mut port = Refuses(vec![], answer, 0, false);
         let mut told = Vec::new();
         Egress::default().write(
             &mut port,
@@ -275,7 +279,7 @@ fn where_it_is_refused_each_superframe_goes_alone() {
 #[test]
 fn where_there_is_no_room_it_is_tried_again_later() {
     let f = frames(&stream(&Spec::default(), &[FULL; 3]));
-    let mut port = Refuses(vec![], || SendError::Full, 0);
+    let mut port = Refuses(vec![], || SendError::Full, 0, false);
     let mut egress = Egress::default();
     let mut tries = || {
         let before = port.2;
@@ -287,6 +291,15 @@ fn where_there_is_no_room_it_is_tried_again_later() {
     let later: Vec<usize> = (0..200).map(|_| tries()).collect();
     let again = later.iter().filter(|n| **n == 4).count();
     assert!((2..=4).contains(&again), "{again} of 200");
+}
+
+#[test]
+fn whoever_passes_them_on_gets_none() {
+    let f = frames(&stream(&Spec::default(), &[FULL; 3]));
+    let mut port = Refuses(vec![], || SendError::Full, 0, true);
+    let mut frames = 0;
+    Egress::default().write(&mut port, 3, |i| &f[i], |w| frames += w.frames);
+    assert_eq!((port.2, frames), (3, 3), "not even tried");
 }
 
 proptest! {

@@ -47,7 +47,7 @@ impl Egress {
         if count == 1 {
             return told(alone(queue, caps, frame(0)));
         }
-        caps.big &= self.rest == 0;
+        caps.big &= self.rest == 0 && !queue.passes_on();
         self.rest = self.rest.saturating_sub(1);
         let mut no_room = false;
         self.coalescer.flush(caps, count, &frame, |w| {

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod filter;
 pub mod headers;
 pub mod memory;
+mod onward;
 pub mod pcap;
 pub mod pcap_hdr;
 pub mod pcap_port;
@@ -94,6 +95,12 @@ pub enum SendError {
 pub trait PortQueue: Send {
     /// What [`PortQueue::send`] takes without help.
     fn caps(&self) -> Caps;
+
+    /// Whether whoever reads it seems to pass on what it gets, and would have to cut what is beyond
+    /// 64 KiB.
+    fn passes_on(&self) -> bool {
+        false
+    }
 
     /// Appends what has come in to `batch` until it is full, holds more than `budget` bytes, or
     /// nothing is left. `Ok(true)` says that more may be waiting.

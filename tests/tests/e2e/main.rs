@@ -8,6 +8,7 @@ mod icmp;
 mod lifecycle;
 mod localhost;
 mod nic;
+mod onward;
 mod outputs;
 mod refusals;
 mod run;

@@ -3,6 +3,7 @@
 use super::up;
 use crate::daemon::Shared;
 use crate::netlink::{News, Watch};
+use crate::uplink::nic::Choice;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::io;
@@ -91,13 +92,16 @@ impl Shared {
         match (done, &nic.taken) {
             (Ok(()), Some(t)) => {
                 nic.without = None;
+                let of = |c: &Choice| (c.index, c.leg.ip, c.too_long);
                 match was {
-                    Some(w) if w.index == t.choice.index && w.leg.ip == t.choice.leg.ip => {}
-                    Some(w) if w.index == t.choice.index => tracing::info!(
-                        "the uplink's address is {} now, and was {}",
-                        t.choice.leg.ip,
-                        w.leg.ip
-                    ),
+                    Some(w) if of(&w) == of(&t.choice) => {}
+                    Some(w) if w.index == t.choice.index && w.leg.ip != t.choice.leg.ip => {
+                        tracing::info!(
+                            "the uplink's address is {} now, and was {}",
+                            t.choice.leg.ip,
+                            w.leg.ip
+                        )
+                    }
                     _ => tracing::info!("{}", up(&t.choice)),
                 }
             }

@@ -17,6 +17,7 @@ use super::ioctl::{self, TapError};
 use super::steer::steer;
 use super::write::{send_error, set_apart, write_with};
 use crate::frame::{Batch, VnetHdr};
+use crate::port::onward::Onward;
 use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
 use std::io::IoSlice;
@@ -135,9 +136,11 @@ pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, 
     while fds.len() < queues {
         fds.push(further(&name, fds.len())?);
     }
+    let onward = Arc::new(Onward::default());
     let queues = fds.into_iter().map(|fd| TapQueue {
         lanes: Arc::new([fd]),
         caps,
+        onward: Arc::clone(&onward),
     });
     Ok(TapDevice {
         name,
@@ -161,6 +164,7 @@ pub fn create_lanes(name: &str, offload: Offload) -> Result<TapDevice, TapError>
         queues: vec![TapQueue {
             lanes: lanes.into(),
             caps,
+            onward: Arc::default(),
         }],
         caps,
     })
@@ -194,12 +198,14 @@ fn further(name: &str, so_many: usize) -> Result<OwnedFd, TapError> {
 
 /// Queues of a TAP that another process made as [`create`] does, and handed over.
 pub fn adopt(queues: Vec<OwnedFd>, caps: Caps) -> Vec<Box<dyn PortQueue>> {
+    let onward = Arc::new(Onward::default());
     queues
         .into_iter()
         .map(|fd| {
             Box::new(TapQueue {
                 lanes: Arc::new([fd]),
                 caps,
+                onward: Arc::clone(&onward),
             }) as Box<dyn PortQueue>
         })
         .collect()
@@ -237,39 +243,16 @@ pub struct TapQueue {
     /// At least one. Frames are written by the first.
     lanes: Arc<[OwnedFd]>,
     caps: Caps,
+    /// Whether what is written is passed on by whoever reads it: the same for all queues.
+    onward: Arc<Onward>,
 }
 
 impl TapQueue {
     fn first(&self) -> &OwnedFd {
         &self.lanes[0]
     }
-}
 
-/// For those who move frames without a batch: each read and write is one, `virtio_net_hdr` first.
-impl AsFd for TapQueue {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.first().as_fd()
-    }
-}
-
-impl PortQueue for TapQueue {
-    fn caps(&self) -> Caps {
-        self.caps
-    }
-
-    fn lanes(&self) -> u8 {
-        u8::try_from(self.lanes.len()).unwrap_or(LANES)
-    }
-
-    fn lane_fd(&self, lane: u8) -> Option<RawFd> {
-        self.lanes.get(usize::from(lane)).map(AsRawFd::as_raw_fd)
-    }
-
-    fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
-        self.recv_lane(0, batch, budget)
-    }
-
-    fn recv_lane(&mut self, lane: u8, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+    fn read_lane(&self, lane: u8, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
         let Some(fd) = self.lanes.get(usize::from(lane)) else {
             return Ok(false);
         };
@@ -299,9 +282,59 @@ impl PortQueue for TapQueue {
         Ok(true)
     }
 
+    /// Looks whether the last of what was just read was passed on to us.
+    fn listen(&self, batch: &Batch, before: usize) {
+        if self.caps.big
+            && batch.len() > before
+            && let Some(last) = batch.frames().last()
+        {
+            self.onward
+                .heard(last.bytes(), || ioctl::address(self.first()));
+        }
+    }
+}
+
+/// For those who move frames without a batch: each read and write is one, `virtio_net_hdr` first.
+impl AsFd for TapQueue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.first().as_fd()
+    }
+}
+
+impl PortQueue for TapQueue {
+    fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    fn passes_on(&self) -> bool {
+        self.onward.suspected()
+    }
+
+    fn lanes(&self) -> u8 {
+        u8::try_from(self.lanes.len()).unwrap_or(LANES)
+    }
+
+    fn lane_fd(&self, lane: u8) -> Option<RawFd> {
+        self.lanes.get(usize::from(lane)).map(AsRawFd::as_raw_fd)
+    }
+
+    fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+        self.recv_lane(0, batch, budget)
+    }
+
+    fn recv_lane(&mut self, lane: u8, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
+        let before = batch.len();
+        let more = self.read_lane(lane, batch, budget);
+        self.listen(batch, before);
+        more
+    }
+
     fn share(&self) -> Option<Box<dyn PortQueue>> {
-        let (lanes, caps) = (Arc::clone(&self.lanes), self.caps);
-        Some(Box::new(TapQueue { lanes, caps }))
+        Some(Box::new(TapQueue {
+            lanes: Arc::clone(&self.lanes),
+            caps: self.caps,
+            onward: Arc::clone(&self.onward),
+        }))
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
