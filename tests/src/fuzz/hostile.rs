@@ -7,9 +7,10 @@ use crate::memory::{APP, DB, FAR, GW, Lab, WEB, config, mac};
 use dataplane::base::{Mac, PortId, Proto, Tuple};
 use dataplane::flow::Forward;
 use dataplane::frame::parse::{self, Parsed};
-use dataplane::frame::{Frame, L3, L4, VnetHdr};
+use dataplane::frame::{Frame, Gso, L3, L4, VnetHdr};
 use dataplane::port::Caps;
-use dataplane::port::coalesce::Coalescer;
+use dataplane::port::coalesce::{Coalescer, MAX_BIG};
+use dataplane::port::headers::{Headers, TCP};
 use dataplane::port::memory::join;
 use dataplane::port::segment::{MAX_SEGMENTS, SegmentError, segment, takes};
 use dataplane::rewrite;
@@ -43,6 +44,7 @@ pub fn vnet_hdr(data: &[u8]) {
         rewritten(&frame, &p);
         cut_and_joined(&frame, &p, caps);
     }
+    joined_beyond_64_kib(&frame);
 }
 
 fn capabilities(which: u8) -> Caps {
@@ -166,6 +168,56 @@ fn cut_and_joined(frame: &Frame, p: &Parsed, caps: Caps) {
     if good {
         assert_eq!(finish(&again), finish(&parts));
     }
+}
+
+/// What would follow the frame in its stream goes to a stack that takes more than a packet's length
+/// can say: every frame in one write, whose bytes are the frames' payloads, and whose length is said
+/// or 0.
+fn joined_beyond_64_kib(frame: &Frame) {
+    let Some(at) = Headers::find(frame.bytes()) else {
+        return;
+    };
+    let payload = |f: &Frame| f.bytes()[at.payload..at.end].to_vec();
+    let frames: Vec<Frame> = (0..12u32)
+        .map(|n| {
+            let mut f = frame.clone();
+            if at.proto == TCP {
+                let b = &mut f.bytes_mut()[at.l4 + 4..at.l4 + 8];
+                let seq = u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
+                let on = seq.wrapping_add(n * (at.end - at.payload) as u32);
+                b.copy_from_slice(&on.to_be_bytes());
+            }
+            f
+        })
+        .collect();
+    let caps = Caps {
+        big: true,
+        ..Caps::ALL
+    };
+    let mut seen = vec![0; frames.len()];
+    Coalescer::new().flush(
+        caps,
+        frames.len(),
+        |i| &frames[i],
+        |w| {
+            let members = || w.members.iter().map(|m| usize::from(*m));
+            members().for_each(|m| seen[m] += 1);
+            if w.members.len() == 1 {
+                return;
+            }
+            let bytes = join(w.parts);
+            let all: Vec<u8> = members().flat_map(|m| payload(&frames[m])).collect();
+            assert_eq!(bytes[at.payload..], all);
+            let packet = bytes.len() - at.l3;
+            assert!(packet <= MAX_BIG && w.hdr.is_super(), "{:?}", w.hdr);
+            if !at.v6 {
+                let said = usize::from(u16::from_be_bytes([bytes[at.l3 + 2], bytes[at.l3 + 3]]));
+                let tcp = w.hdr.gso == Gso::TcpV4;
+                assert!(said == packet || (said == 0 && packet > 65_535 && tcp));
+            }
+        },
+    );
+    assert!(seen.iter().all(|n| *n == 1), "{seen:?}");
 }
 
 /// The frame comes in by `web`, bridged or routed, to known and unknown places.
