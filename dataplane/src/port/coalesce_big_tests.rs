@@ -227,27 +227,45 @@ fn superframes_that_differ_are_not_joined() {
     }
 }
 
-/// A port that says it takes them and does not: what it took, its answer, and how often it was asked;
-/// and whether whoever reads it passes them on.
-struct Refuses(Vec<usize>, fn() -> SendError, usize, bool);
+/// A port that says it takes them and does not.
+struct Refuses {
+    answer: fn() -> SendError,
+    /// Whether whoever reads it passes on what it gets.
+    passes_on: bool,
+    /// Bytes of each frame that it took.
+    took: Vec<usize>,
+    /// How often it was asked to take one.
+    asked: usize,
+}
+
+impl Refuses {
+    fn new(answer: fn() -> SendError, passes_on: bool) -> Refuses {
+        Refuses {
+            answer,
+            passes_on,
+            took: Vec::new(),
+            asked: 0,
+        }
+    }
+}
 
 impl PortQueue for Refuses {
     fn caps(&self) -> Caps {
         BIG
     }
     fn passes_on(&self) -> bool {
-        self.3
+        self.passes_on
     }
     fn recv(&mut self, _: &mut Batch, _: usize) -> Result<bool, RecvError> {
         Ok(false)
     }
     fn send(&mut self, _: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
         let bytes = join(parts);
-        self.2 += 1;
+        self.asked += 1;
         if be16(&bytes, 16) == 0 {
-            return Err(self.1());
+            return Err((self.answer)());
         }
-        self.0.push(bytes.len());
+        self.took.push(bytes.len());
         Ok(())
     }
     fn poll_fd(&self) -> Option<RawFd> {
@@ -261,7 +279,7 @@ fn where_it_is_refused_each_superframe_goes_alone() {
     // The kernel does not know them, or has no memory for so many bytes.
     let answers: [fn() -> SendError; 2] = [|| SendError::Refused, || SendError::Full];
     for answer in answers {
-        let mut port = Refuses(vec![], answer, 0, false);
+        let mut port = Refuses::new(answer, false);
         let mut told = Vec::new();
         Egress::default().write(
             &mut port,
@@ -271,7 +289,7 @@ fn where_it_is_refused_each_superframe_goes_alone() {
                 told.push((w.frames, w.bytes, w.segments, w.result));
             },
         );
-        assert_eq!(port.0, [54 + FULL; 3]);
+        assert_eq!(port.took, [54 + FULL; 3]);
         assert_eq!(told, [(1, 54 + FULL as u64, 0, Ok(())); 3]);
     }
 }
@@ -279,12 +297,12 @@ fn where_it_is_refused_each_superframe_goes_alone() {
 #[test]
 fn where_there_is_no_room_it_is_tried_again_later() {
     let f = frames(&stream(&Spec::default(), &[FULL; 3]));
-    let mut port = Refuses(vec![], || SendError::Full, 0, false);
+    let mut port = Refuses::new(|| SendError::Full, false);
     let mut egress = Egress::default();
     let mut tries = || {
-        let before = port.2;
+        let before = port.asked;
         egress.write(&mut port, 3, |i| &f[i], |w| assert!(w.result.is_ok()));
-        port.2 - before
+        port.asked - before
     };
     let first = [tries(), tries()];
     assert_eq!(first, [4, 3], "joined, then alone");
@@ -296,10 +314,10 @@ fn where_there_is_no_room_it_is_tried_again_later() {
 #[test]
 fn whoever_passes_them_on_gets_none() {
     let f = frames(&stream(&Spec::default(), &[FULL; 3]));
-    let mut port = Refuses(vec![], || SendError::Full, 0, true);
+    let mut port = Refuses::new(|| SendError::Full, true);
     let mut frames = 0;
     Egress::default().write(&mut port, 3, |i| &f[i], |w| frames += w.frames);
-    assert_eq!((port.2, frames), (3, 3), "not even tried");
+    assert_eq!((port.asked, frames), (3, 3), "not even tried");
 }
 
 proptest! {

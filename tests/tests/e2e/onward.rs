@@ -45,7 +45,10 @@ impl Beside {
             let more = self.0.recv(&mut batch, usize::MAX).expect("reading");
             let f = batch.frames().iter().map(|f| f.bytes());
             big += f
-                .filter(|b| b[12..14] == [8, 0] && b[16..18] == [0, 0])
+                .filter(|b| {
+                    b.get(12..18)
+                        .is_some_and(|t| t[..2] == [8, 0] && t[4..] == [0, 0])
+                })
                 .count();
             if !more {
                 return big;
