@@ -129,7 +129,7 @@ pub fn attach(
                 big,
             };
             Ok(Attached {
-                queues: tap::adopt(fds, caps),
+                queues: tap::adopt(fds, caps, Mac(mac)),
                 caps,
                 netns: netns.id(),
                 link: Link {

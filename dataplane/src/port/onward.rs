@@ -6,7 +6,8 @@
 //! from other addresses than the interface's own. The first answer of a connection comes before any
 //! bulk does, so it is seen in time.
 //!
-//! Only a hint: who begins with an odd TTL, or has several addresses, gets superframes of 64 KiB.
+//! Only a hint: who begins with an odd TTL, or has other addresses than was said, gets superframes of
+//! 64 KiB.
 
 use super::headers::{Headers, TCP};
 use crate::base::Mac;
@@ -25,47 +26,41 @@ const REMEMBERED: u32 = 1024;
 pub struct Onward {
     /// Frames until the last sign is forgotten.
     left: AtomicU32,
-    /// The interface's own address as far as is known.
+    /// The interface's own address, zero while nobody knows it.
     own: AtomicU64,
 }
 
 impl Onward {
+    /// Says which address the interface has.
+    pub fn know(&self, own: Mac) {
+        self.own.store(own.to_u64(), Relaxed);
+    }
+
     /// Whether there was a sign of late.
     pub fn suspected(&self) -> bool {
         self.left.load(Relaxed) != 0
     }
 
-    /// Looks at a frame that came from the port. `own` asks for its interface's address.
-    pub fn heard(&self, frame: &[u8], own: impl FnOnce() -> Option<Mac>) {
+    /// Looks at a frame that came from the port.
+    pub fn heard(&self, frame: &[u8]) {
         let Some(at) = Headers::find(frame) else {
             return;
         };
         if at.proto != TCP || at.v6 {
             return;
         }
+        let source = Mac(get(frame, 6).unwrap_or_default()).to_u64();
+        let own = self.own.load(Relaxed);
+        let bridged = own != 0 && source != own;
+        let routed = !FIRST_TTLS.contains(&byte(frame, at.l3 + 8));
         let left = self.left.load(Relaxed);
-        let sign = !FIRST_TTLS.contains(&byte(frame, at.l3 + 8));
-        let now = match sign || self.is_foreign(frame, left, own) {
+        let now = match bridged || routed {
             true => REMEMBERED,
             false => left.saturating_sub(1),
         };
         if now != left {
             self.left.store(now, Relaxed);
         }
-    }
-
-    /// Whether the frame has another source than the interface's address, which may have changed. Not
-    /// asked while the last sign is fresh.
-    fn is_foreign(&self, frame: &[u8], left: u32, own: impl FnOnce() -> Option<Mac>) -> bool {
-        let source = Mac(get(frame, 6).unwrap_or_default()).to_u64();
-        if source == self.own.load(Relaxed) || left > REMEMBERED / 2 {
-            return false;
-        }
-        let Some(own) = own() else {
-            return false;
-        };
-        self.own.store(own.to_u64(), Relaxed);
-        source != own.to_u64()
     }
 }
 
@@ -93,18 +88,19 @@ mod tests {
     #[test]
     fn a_router_behind_the_port_is_told_by_its_ttl_and_forgotten() {
         let o = Onward::default();
+        o.know(OWN);
         for ttl in FIRST_TTLS {
-            o.heard(&from(OWN, ttl), || Some(OWN));
+            o.heard(&from(OWN, ttl));
             assert!(!o.suspected(), "{ttl}");
         }
         for ttl in [63, 62, 127, 254, 1, 0] {
-            o.heard(&from(OWN, ttl), || Some(OWN));
+            o.heard(&from(OWN, ttl));
             assert!(o.suspected(), "{ttl}");
             for _ in 1..REMEMBERED {
-                o.heard(&from(OWN, 64), || Some(OWN));
+                o.heard(&from(OWN, 64));
             }
             assert!(o.suspected(), "a while");
-            o.heard(&from(OWN, 64), || Some(OWN));
+            o.heard(&from(OWN, 64));
             assert!(!o.suspected(), "not for ever");
         }
     }
@@ -113,24 +109,13 @@ mod tests {
     fn a_bridge_behind_the_port_is_told_by_other_addresses() {
         let o = Onward::default();
         let other = from(Mac([2, 0, 0, 0, 0, 9]), 64);
-        o.heard(&from(OWN, 64), || Some(OWN));
-        let mut asked = 0;
-        for _ in 0..10 * REMEMBERED {
-            o.heard(&other, || {
-                asked += 1;
-                Some(OWN)
-            });
-            assert!(o.suspected());
-        }
-        assert!((10..30).contains(&asked), "asked {asked} times");
-        // The interface got that address: no bridge after all.
-        for _ in 0..2 * REMEMBERED {
-            o.heard(&other, || Some(Mac([2, 0, 0, 0, 0, 9])));
-        }
+        o.heard(&other);
+        assert!(!o.suspected(), "nobody knows the interface's");
+        o.know(OWN);
+        o.heard(&from(OWN, 64));
         assert!(!o.suspected());
-        // Nobody knows the address.
-        o.heard(&from(OWN, 64), || None);
-        assert!(!o.suspected());
+        o.heard(&other);
+        assert!(o.suspected());
     }
 
     #[test]
@@ -148,7 +133,7 @@ mod tests {
         let mut arp = from(OWN, 63);
         arp[13] = 6;
         for f in [arp, other(false, false), other(true, true), vec![]] {
-            o.heard(&f, || Some(Mac::BROADCAST));
+            o.heard(&f);
             assert!(!o.suspected());
         }
         let tagged = Spec {
@@ -156,7 +141,7 @@ mod tests {
             ttl: 63,
             ..Spec::default()
         };
-        o.heard(&sent(OWN, tagged), || None);
+        o.heard(&sent(OWN, tagged));
         assert!(o.suspected(), "behind a tag");
     }
 }

@@ -1,7 +1,6 @@
-//! The six calls to `/dev/net/tun` (linux/if_tun.h, Documentation/networking/tuntap.rst), and
+//! The five calls to `/dev/net/tun` (linux/if_tun.h, Documentation/networking/tuntap.rst), and
 //! what their errors mean to a person.
 
-use crate::base::Mac;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
@@ -148,22 +147,6 @@ pub(super) fn set_steering(fd: &OwnedFd, program: RawFd) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
-}
-
-/// `SIOCGIFHWADDR`: the interface's address. `None` where it is gone.
-pub(super) fn address(fd: &OwnedFd) -> Option<Mac> {
-    // SAFETY: ifreq is plain old data, for which all zeros is a value.
-    let mut req: libc::ifreq = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open for the whole call, and SIOCGIFHWADDR writes one ifreq, which
-    // `req` is.
-    let r = unsafe { libc::ioctl(fd.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut req) };
-    if r < 0 {
-        return None;
-    }
-    // SAFETY: SIOCGIFHWADDR filled in a sockaddr, and any bytes are one.
-    let data = unsafe { req.ifr_ifru.ifru_hwaddr.sa_data };
-    let octets = data.first_chunk::<6>()?;
-    Some(Mac(octets.map(|o| o as u8)))
 }
 
 /// Whether an interface of this name exists in the calling thread's network namespace.

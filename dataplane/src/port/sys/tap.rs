@@ -16,6 +16,7 @@
 use super::ioctl::{self, TapError};
 use super::steer::steer;
 use super::write::{send_error, set_apart, write_with};
+use crate::base::Mac;
 use crate::frame::{Batch, VnetHdr};
 use crate::port::onward::Onward;
 use crate::port::{Caps, PortQueue, RecvError, SendError};
@@ -118,6 +119,12 @@ pub struct TapDevice {
 }
 
 impl TapDevice {
+    /// Says which address the interface has or will be given: frames of others tell of a bridge
+    /// behind it ([`PortQueue::passes_on`]).
+    pub fn know(&self, address: Mac) {
+        self.queues.iter().for_each(|q| q.onward.know(address));
+    }
+
     /// The queues as the switch takes them.
     pub fn into_queues(self) -> Vec<Box<dyn PortQueue>> {
         self.queues
@@ -196,9 +203,10 @@ fn further(name: &str, so_many: usize) -> Result<OwnedFd, TapError> {
     Ok(fd)
 }
 
-/// Queues of a TAP that another process made as [`create`] does, and handed over.
-pub fn adopt(queues: Vec<OwnedFd>, caps: Caps) -> Vec<Box<dyn PortQueue>> {
+/// Queues of a TAP with this address that another process made as [`create`] does, and handed over.
+pub fn adopt(queues: Vec<OwnedFd>, caps: Caps, address: Mac) -> Vec<Box<dyn PortQueue>> {
     let onward = Arc::new(Onward::default());
+    onward.know(address);
     queues
         .into_iter()
         .map(|fd| {
@@ -288,8 +296,7 @@ impl TapQueue {
             && batch.len() > before
             && let Some(last) = batch.frames().last()
         {
-            self.onward
-                .heard(last.bytes(), || ioctl::address(self.first()));
+            self.onward.heard(last.bytes());
         }
     }
 }
