@@ -18,15 +18,22 @@ use dataplane::rewrite;
 /// Three bytes (what the ports take, where the frame goes, how it comes), ten of header, the
 /// frame.
 pub fn vnet_hdr(data: &[u8]) {
-    let Some((&[caps, to, how], rest)) = data.split_first_chunk::<3>() else {
+    let Some((caps, to, frame)) = read(data) else {
         return;
     };
-    let Some((hdr, rest)) = rest.split_at_checked(VnetHdr::LEN) else {
-        return;
-    };
-    let Ok(hdr) = VnetHdr::decode(hdr) else {
-        return;
-    };
+    through_a_switch(&frame, caps, to);
+    if let Ok(p) = parse::parse(frame.bytes(), &frame.hdr) {
+        rewritten(&frame, &p);
+        cut_and_joined(&frame, &p, caps);
+    }
+    joined_beyond_64_kib(&frame);
+}
+
+/// What the ports take, where the frame goes, and the frame.
+fn read(data: &[u8]) -> Option<(Caps, u8, Frame)> {
+    let (&[caps, to, how], rest) = data.split_first_chunk::<3>()?;
+    let (hdr, rest) = rest.split_at_checked(VnetHdr::LEN)?;
+    let hdr = VnetHdr::decode(hdr).ok()?;
     let mut bytes = rest.to_vec();
     // Large frames from few bytes.
     if how & 1 != 0 {
@@ -37,14 +44,7 @@ pub fn vnet_hdr(data: &[u8]) {
     if how & 2 != 0 {
         repair_ipv4(&mut bytes);
     }
-    let frame = Frame::with_hdr(&bytes, hdr);
-    let caps = capabilities(caps);
-    through_a_switch(&frame, caps, to);
-    if let Ok(p) = parse::parse(frame.bytes(), &frame.hdr) {
-        rewritten(&frame, &p);
-        cut_and_joined(&frame, &p, caps);
-    }
-    joined_beyond_64_kib(&frame);
+    Some((capabilities(caps), to, Frame::with_hdr(&bytes, hdr)))
 }
 
 fn capabilities(which: u8) -> Caps {
@@ -172,11 +172,12 @@ fn cut_and_joined(frame: &Frame, p: &Parsed, caps: Caps) {
 
 /// What would follow the frame in its stream goes to a stack that takes more than a packet's length
 /// can say: every frame in one write, whose bytes are the frames' payloads, and whose length is said
-/// or 0.
-fn joined_beyond_64_kib(frame: &Frame) {
+/// or 0. Returns the bytes of the longest packet that several became.
+fn joined_beyond_64_kib(frame: &Frame) -> usize {
     let Some(at) = Headers::find(frame.bytes()) else {
-        return;
+        return 0;
     };
+    let mut longest = 0;
     let payload = |f: &Frame| f.bytes()[at.payload..at.end].to_vec();
     let frames: Vec<Frame> = (0..12u32)
         .map(|n| {
@@ -209,6 +210,7 @@ fn joined_beyond_64_kib(frame: &Frame) {
             let all: Vec<u8> = members().flat_map(|m| payload(&frames[m])).collect();
             assert_eq!(bytes[at.payload..], all);
             let packet = bytes.len() - at.l3;
+            longest = longest.max(packet);
             assert!(packet <= MAX_BIG && w.hdr.is_super(), "{:?}", w.hdr);
             if !at.v6 {
                 let said = usize::from(u16::from_be_bytes([bytes[at.l3 + 2], bytes[at.l3 + 3]]));
@@ -218,6 +220,7 @@ fn joined_beyond_64_kib(frame: &Frame) {
         },
     );
     assert!(seen.iter().all(|n| *n == 1), "{seen:?}");
+    longest
 }
 
 /// The frame comes in by `web`, bridged or routed, to known and unknown places.
@@ -282,5 +285,29 @@ pub fn seeds() -> Vec<Vec<u8>> {
             all.push([&head[..], &hdr.encode(), &bytes].concat());
         }
     }
+    all.push(verified_and_long());
     all
+}
+
+/// A superframe of 413 whole segments whose checksum the sender's kernel verified, so that it may be
+/// joined whatever its payload is.
+fn verified_and_long() -> Vec<u8> {
+    use crate::memory::packet::*;
+    let t = tuple(Proto::TCP, (WEB, 9), (DB, 80));
+    let l4 = tcp(&t, 1, 2, ACK, &[7; 340]);
+    let frame = eth(mac(DB), mac(WEB), 0x0800, &ipv4(&Ip::default(), &t, &l4));
+    let (bytes, hdr) = superframe(&frame, &t, 100);
+    let hdr = VnetHdr {
+        needs_csum: false,
+        data_valid: true,
+        ..hdr
+    };
+    [&[15, 1, 1 | 2 | 40 << 2], &hdr.encode()[..], &bytes].concat()
+}
+
+#[test]
+fn a_seed_leads_beyond_64_kib() {
+    let (_, _, frame) = read(&verified_and_long()).expect("a frame");
+    let longest = joined_beyond_64_kib(&frame);
+    assert!(longest > 8 * frame.len(), "{longest}");
 }
