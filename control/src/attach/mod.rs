@@ -288,7 +288,7 @@ fn make(spec: &Spec, at_home: bool) -> Result<Made, AttachError> {
     if spec.offload == Offload::On && made.caps != ON {
         return Err(AttachError::Offload { caps: made.caps });
     }
-    made.know(spec.mac);
+    made.expect_source(spec.mac);
     let caps = made.caps;
     Ok((made.name.clone(), made.into_queues(), caps))
 }

@@ -32,7 +32,7 @@ pub struct Onward {
 
 impl Onward {
     /// Says which address the interface has.
-    pub fn know(&self, own: Mac) {
+    pub fn expect_source(&self, own: Mac) {
         self.own.store(own.to_u64(), Relaxed);
     }
 
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_router_behind_the_port_is_told_by_its_ttl_and_forgotten() {
         let o = Onward::default();
-        o.know(OWN);
+        o.expect_source(OWN);
         for ttl in FIRST_TTLS {
             o.heard(&from(OWN, ttl));
             assert!(!o.suspected(), "{ttl}");
@@ -111,7 +111,7 @@ mod tests {
         let other = from(Mac([2, 0, 0, 0, 0, 9]), 64);
         o.heard(&other);
         assert!(!o.suspected(), "nobody knows the interface's");
-        o.know(OWN);
+        o.expect_source(OWN);
         o.heard(&from(OWN, 64));
         assert!(!o.suspected());
         o.heard(&other);

@@ -119,18 +119,16 @@ pub struct TapDevice {
 }
 
 impl TapDevice {
-    /// Says which address the interface has or will be given: frames of others tell of a bridge
+    /// Says which address the interface has or will be given: frames from others tell of a bridge
     /// behind it ([`PortQueue::passes_on`]).
-    pub fn know(&self, address: Mac) {
-        self.queues.iter().for_each(|q| q.onward.know(address));
+    pub fn expect_source(&self, address: Mac) {
+        let first = self.queues.first();
+        first.inspect(|q| q.onward.expect_source(address));
     }
 
     /// The queues as the switch takes them.
     pub fn into_queues(self) -> Vec<Box<dyn PortQueue>> {
-        self.queues
-            .into_iter()
-            .map(|q| Box::new(q) as Box<dyn PortQueue>)
-            .collect()
+        boxed(self.queues)
     }
 }
 
@@ -143,15 +141,9 @@ pub fn create(name: &str, queues: usize, offload: Offload) -> Result<TapDevice, 
     while fds.len() < queues {
         fds.push(further(&name, fds.len())?);
     }
-    let onward = Arc::new(Onward::default());
-    let queues = fds.into_iter().map(|fd| TapQueue {
-        lanes: Arc::new([fd]),
-        caps,
-        onward: Arc::clone(&onward),
-    });
     Ok(TapDevice {
         name,
-        queues: queues.collect(),
+        queues: one_lane_each(fds, caps, Onward::default()),
         caps,
     })
 }
@@ -205,18 +197,25 @@ fn further(name: &str, so_many: usize) -> Result<OwnedFd, TapError> {
 
 /// Queues of a TAP with this address that another process made as [`create`] does, and handed over.
 pub fn adopt(queues: Vec<OwnedFd>, caps: Caps, address: Mac) -> Vec<Box<dyn PortQueue>> {
-    let onward = Arc::new(Onward::default());
-    onward.know(address);
-    queues
-        .into_iter()
-        .map(|fd| {
-            Box::new(TapQueue {
-                lanes: Arc::new([fd]),
-                caps,
-                onward: Arc::clone(&onward),
-            }) as Box<dyn PortQueue>
-        })
-        .collect()
+    let onward = Onward::default();
+    onward.expect_source(address);
+    boxed(one_lane_each(queues, caps, onward))
+}
+
+/// An end for each of several workers.
+fn one_lane_each(fds: Vec<OwnedFd>, caps: Caps, onward: Onward) -> Vec<TapQueue> {
+    let onward = Arc::new(onward);
+    let queue = |fd| TapQueue {
+        lanes: Arc::new([fd]),
+        caps,
+        onward: Arc::clone(&onward),
+    };
+    fds.into_iter().map(queue).collect()
+}
+
+fn boxed(queues: Vec<TapQueue>) -> Vec<Box<dyn PortQueue>> {
+    let boxes = queues.into_iter().map(|q| Box::new(q) as Box<_>);
+    boxes.collect()
 }
 
 /// Sets the best mask that the kernel takes.
@@ -246,7 +245,7 @@ pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
 }
 
 /// One worker's end of a TAP.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TapQueue {
     /// At least one. Frames are written by the first.
     lanes: Arc<[OwnedFd]>,
@@ -293,8 +292,7 @@ impl TapQueue {
     /// Looks whether the last of what was just read was passed on to us.
     fn listen(&self, batch: &Batch, before: usize) {
         if self.caps.big
-            && batch.len() > before
-            && let Some(last) = batch.frames().last()
+            && let Some(last) = batch.frames().get(before..).and_then(<[_]>::last)
         {
             self.onward.heard(last.bytes());
         }
@@ -337,11 +335,7 @@ impl PortQueue for TapQueue {
     }
 
     fn share(&self) -> Option<Box<dyn PortQueue>> {
-        Some(Box::new(TapQueue {
-            lanes: Arc::clone(&self.lanes),
-            caps: self.caps,
-            onward: Arc::clone(&self.onward),
-        }))
+        Some(Box::new(self.clone()))
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
