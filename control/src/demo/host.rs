@@ -48,7 +48,7 @@ pub fn network(t: &mut Tale, s: &Stage) -> Told {
     ));
     let url = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let mut page = fetch(url, "/");
-    for _ in 0..200 {
+    for _ in 0..500 {
         if page.is_ok() {
             break;
         }

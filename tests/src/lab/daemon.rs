@@ -121,6 +121,10 @@ impl Daemon {
             }
             daemon.client.get::<Status>("/v1/status").ok()
         });
+        // The last line of its start may come behind the first answer.
+        wait_for("switchd says that it is ready", || {
+            daemon.log().contains("ready: ").then_some(())
+        });
         daemon
     }
 

@@ -33,14 +33,25 @@ pub use world::{World, WorldSpec};
 
 use std::time::{Duration, Instant};
 
+/// How long a test waits for what takes no time on a machine that is not busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Waits until `f` gives a value; fails the test with `what` after twenty seconds.
-pub fn wait_for<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(20);
+pub fn wait_for<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
+    wait_long_for(what, PATIENCE, f)
+}
+
+/// The same with a limit of its own, for what has to be done thousands of times.
+pub fn wait_long_for<T>(what: &str, limit: Duration, mut f: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + limit;
     loop {
         if let Some(t) = f() {
             return t;
         }
-        assert!(Instant::now() < end, "waited 20 s for this in vain: {what}");
+        assert!(
+            Instant::now() < end,
+            "waited {limit:?} for this in vain: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

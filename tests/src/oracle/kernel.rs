@@ -19,6 +19,7 @@ use dataplane::port::PortQueue;
 use dataplane::port::sys::tap::{self, Offload, TapQueue};
 use std::io::IoSlice;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -28,8 +29,8 @@ const MARKER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 250);
 const MARK: u16 = 0x88b5;
 /// Ports of the mark by the uplink.
 const MARK_PORTS: (u16, u16) = (64_999, 64_998);
-/// Reads of one port without a mark before the kernel is said to have lost it.
-const PATIENCE: usize = 200_000;
+/// How long a port is read without a mark before the kernel is said to have lost it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is set in the namespace, and why.
 const SETTINGS: [(&str, &str); 19] = [
@@ -243,7 +244,8 @@ impl Kernel {
         let mut out = Vec::new();
         for port in 0..self.taps.len() {
             let mut marked = false;
-            for _ in 0..PATIENCE {
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
                 self.batch.clear();
                 self.taps[port].recv(&mut self.batch, usize::MAX)?;
                 for f in self.batch.frames() {

@@ -14,7 +14,7 @@ fn alone() {
     let web = Ns::named("web");
     assert_eq!(web.links(), ["lo"]);
     let pings = web
-        .run(|| ping([127, 0, 0, 1].into(), 3, 56, Duration::from_secs(1)))
+        .run(|| ping([127, 0, 0, 1].into(), 3, 56, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all(), "{pings:?}");
     web.delete("web");

@@ -98,6 +98,9 @@ fn too_large(offload: &'static str) {
             "{what}"
         );
         assert!(w.daemon.drops("mtu_exceeded") > before, "{what}");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(3)))
+            .unwrap();
         assert_eq!(
             echoes(&socket, to, 5, 1472).unwrap(),
             5,

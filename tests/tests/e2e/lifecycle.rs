@@ -8,7 +8,8 @@ use std::time::Duration;
 use switchd_tests::lab::tcp::{carries, exchange, pair};
 use switchd_tests::lab::udp::{Echo, echoes};
 use switchd_tests::lab::world::{C1, C2, GATEWAY, UPLINK, at, container};
-use switchd_tests::lab::{Daemon, Ns, World, WorldSpec, ping, switchctl, switchd, wait_for};
+use switchd_tests::lab::{Daemon, Ns, World, WorldSpec, ping, switchctl, switchd};
+use switchd_tests::lab::{wait_for, wait_long_for};
 use switchd_tests::scenario;
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -92,7 +93,7 @@ fn attach_and_detach(offload: &'static str) {
     w.daemon.ctl(&["attach", "next"]);
     assert_eq!(next.addresses()[0].ip, container(3));
     let pings = next
-        .run(|| ping(C1, 3, 56, Duration::from_secs(1)))
+        .run(|| ping(C1, 3, 56, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all(), "{pings:?}");
     // One that carries traffic itself.
@@ -137,7 +138,9 @@ fn namespace_deleted(offload: &'static str) {
         under_traffic(&lasting, || {
             drop(target);
             doomed.delete("c3");
-            wait_for("the port of the deleted namespace goes", || {
+            // The kernel clears away the namespaces of the whole machine one after the other.
+            let limit = Duration::from_secs(60);
+            wait_long_for("the port of the deleted namespace goes", limit, || {
                 w.daemon
                     .ports()
                     .iter()
@@ -153,7 +156,7 @@ fn namespace_deleted(offload: &'static str) {
     let again = Ns::named("c3");
     w.daemon.ctl(&["attach", "c3:10.0.0.4"]);
     let pings = again
-        .run(|| ping(C1, 3, 56, Duration::from_secs(1)))
+        .run(|| ping(C1, 3, 56, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all(), "{pings:?}");
     w.c.push(again);
@@ -209,9 +212,6 @@ fn publish_and_unpublish(workers: usize) {
         }
         let echo = Echo::start(w.c[0].udp(ANY, 80));
         let client = w.out.udp(ANY, 0);
-        client
-            .set_read_timeout(Some(Duration::from_millis(500)))
-            .unwrap();
         assert_eq!(echoes(&client, at(UPLINK, 8080), 3, 100).unwrap(), 3);
 
         w.daemon.ctl(&["unpublish", "8080:10.0.0.2:80"]);
@@ -231,6 +231,9 @@ fn publish_and_unpublish(workers: usize) {
             }
         }
         assert!(is_over(&local.0), "the localhost client was not told");
+        client
+            .set_read_timeout(Some(Duration::from_millis(500)))
+            .unwrap();
         let back = echoes(&client, at(UPLINK, 8080), 2, 100).unwrap_or(0);
         assert_eq!(back, 0, "UDP still flows");
         drop(echo);
@@ -311,7 +314,7 @@ scenario!(sigint_ends_it_too, || {
     let w = World::new(&WorldSpec::default());
     let pings = w
         .out
-        .run(|| ping(UPLINK, 1, 56, Duration::from_secs(1)))
+        .run(|| ping(UPLINK, 1, 56, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all());
     let World {

@@ -43,19 +43,22 @@ scenario!(two_streams_as_on_a_docker_host, || {
 
 scenario!(nobody_listens_behind_it, || {
     let (host, _c1, daemon) = one_container(&["--ports=5000:10.0.0.2:80"]);
-    let start = Instant::now();
-    let end = host
-        .connect(at(LOCALHOST, 5000))
-        .and_then(|mut s| s.read(&mut [0; 1]));
-    match end {
-        Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset),
-        Ok(n) => panic!("read {n} bytes"),
-    }
-    assert!(
-        start.elapsed() < Duration::from_secs(1),
-        "at once: {:?}",
-        start.elapsed()
-    );
+    let took: Vec<_> = (0..5)
+        .map(|_| {
+            let start = Instant::now();
+            let end = host
+                .connect(at(LOCALHOST, 5000))
+                .and_then(|mut s| s.read(&mut [0; 1]));
+            match end {
+                Err(e) => assert_eq!(e.kind(), ErrorKind::ConnectionReset),
+                Ok(n) => panic!("read {n} bytes"),
+            }
+            start.elapsed()
+        })
+        .collect();
+    // Unless the machine stood still, which it does not five times.
+    let at_once = |t: &Duration| *t < Duration::from_secs(1);
+    assert!(took.iter().any(at_once), "at once: {took:?}");
     daemon.terminate();
 });
 

@@ -72,10 +72,16 @@ fn bulk(w: &World, server: &Ns, ip: Ipv4Addr) -> usize {
 }
 
 fn world() -> (World, Ns) {
-    let w = World::new(&WorldSpec::default());
+    let big = |w: &World| w.daemon.log().contains(",big");
+    let mut w = World::new(&WorldSpec::default());
+    if !big(&w) {
+        // On a machine that stands still the self-test may see none of them arrive.
+        w.finish();
+        w = World::new(&WorldSpec::default());
+    }
     let inner = Ns::anonymous();
     wire(&w.c[1], "in0", &inner, "eth0");
-    match w.daemon.log().contains(",big") {
+    match big(&w) {
         true => assert!(bulk(&w, &w.c[1], C2) > 0, "itself gets them"),
         // Before Linux 6.3.
         false => eprintln!("SKIPPED: the kernel takes none beyond 64 KiB"),

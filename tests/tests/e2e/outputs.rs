@@ -82,7 +82,7 @@ scenario!(connections_are_listed_as_conntrack_does, || {
         line(&there).contains("TIME_WAIT").then_some(())
     });
     let pings = w.c[0]
-        .run(|| ping(OUTSIDE, 1, 56, Duration::from_secs(1)))
+        .run(|| ping(OUTSIDE, 1, 56, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all());
     let icmp = line("icmp");
@@ -110,11 +110,11 @@ scenario!(tables_and_ports_name_what_is_there, || {
     let w = World::new(&WorldSpec::default());
     let before = w.daemon.ports();
     let pings = w.c[0]
-        .run(|| ping(C2, 10, 1000, Duration::from_secs(1)))
+        .run(|| ping(C2, 10, 1000, Duration::from_secs(5)))
         .unwrap();
     assert!(pings.all());
     w.c[0]
-        .run(|| ping(OUTSIDE, 1, 56, Duration::from_secs(1)))
+        .run(|| ping(OUTSIDE, 1, 56, Duration::from_secs(5)))
         .unwrap();
     let fdb = w.daemon.ctl(&["fdb"]);
     for line in [

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use switchd_tests::lab::rootless::{HOST, NOBODY, OUTSIDE, Rootless};
 use switchd_tests::lab::tcp::{carries, exchange, pair};
-use switchd_tests::lab::wait_for;
 use switchd_tests::lab::world::at;
+use switchd_tests::lab::{wait_for, wait_long_for};
 use switchd_tests::scenario;
 
 /// Set in the process that holds the outside's ends.
@@ -100,10 +100,15 @@ scenario!(ten_thousand_flows, || {
     // What is sent again depends on how long this machine stood still.
     assert_eq!((s.tcp_limit, s.half_open_evicted), (0, 0), "{s:?}");
     drop(flows);
-    wait_for("all are closed, and nothing is held for them", || {
-        let s = running.sockets();
-        ((s.tcp_now, s.bytes_held) == (0, 0)).then_some(())
-    });
+    let limit = Duration::from_secs(60);
+    wait_long_for(
+        "all are closed, and nothing is held for them",
+        limit,
+        || {
+            let s = running.sockets();
+            ((s.tcp_now, s.bytes_held) == (0, 0)).then_some(())
+        },
+    );
     holder.kill().expect("killing");
     holder.wait().expect("waiting");
     running.finish();

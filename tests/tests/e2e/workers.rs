@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use switchd_tests::lab::tcp::{carries, exchange, pair};
 use switchd_tests::lab::world::{C2, OUTSIDE, UPLINK, at};
-use switchd_tests::lab::{World, WorldSpec};
+use switchd_tests::lab::{World, WorldSpec, wait_for};
 use switchd_tests::scenario;
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -186,7 +186,8 @@ fn streams_until_it_helps(w: &World) {
         }
         over.store(true, Relaxed);
     });
-    assert!(w.daemon.stats().workers[1].rx > 100);
+    let workers = w.daemon.stats().workers;
+    assert!(workers[1].rx > 100, "{workers:?}");
 }
 
 scenario!(a_second_worker_helps_with_bulk_and_only_then, || {
@@ -253,16 +254,16 @@ scenario!(a_long_exchange_keeps_nobody_waiting, || {
     let (client, server) = (w.c[0].udp(ANY, 0), w.c[1].udp(ANY, 7001));
     client.connect(at(C2, 7001)).unwrap();
     let outside = w.out.listen(ANY, 8080);
-    let over = AtomicBool::new(false);
+    let (over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    let asked_often = |n| {
+        wait_for("an exchange", || (asked.load(Relaxed) > n).then_some(()));
+    };
     std::thread::scope(|s| {
         s.spawn(|| answer(&server));
         let asks = s.spawn(|| {
-            let mut asked = 0u64;
             while !over.load(Relaxed) {
-                ask(&client, &asked.to_le_bytes());
-                asked += 1;
+                ask(&client, &asked.fetch_add(1, Relaxed).to_le_bytes());
             }
-            asked
         });
         for _ in 0..200 {
             let (c, s) = pair(&w.c[0], at(OUTSIDE, 8080), &outside);
@@ -270,8 +271,9 @@ scenario!(a_long_exchange_keeps_nobody_waiting, || {
             carries(&s, &c, "hello yourself").unwrap();
             std::thread::sleep(Duration::from_millis(2));
         }
+        asked_often(1000);
         over.store(true, Relaxed);
-        assert!(asks.join().unwrap() > 1000, "there was an exchange");
+        asks.join().unwrap();
         for n in 0..20u8 {
             std::thread::sleep(Duration::from_millis(2));
             (0..100).for_each(|_| ask(&client, &[n; 9]));
@@ -290,15 +292,13 @@ scenario!(a_long_exchange_keeps_nobody_waiting, || {
         });
         let asks = scope.spawn(|| {
             let mut buffer = [0; 64];
-            let mut asked = 0;
             while client.send(b"ask").is_ok() && client.recv(&mut buffer).is_ok() {
-                asked += 1;
+                asked.fetch_add(1, Relaxed);
             }
-            asked
         });
-        std::thread::sleep(Duration::from_millis(100));
+        asked_often(asked.load(Relaxed) + 100);
         w.daemon.ctl(&["detach", "c2"]);
-        assert!(asks.join().unwrap() > 100);
+        asks.join().unwrap();
         carries(&c, &s, "still here").unwrap();
     });
     w.finish();

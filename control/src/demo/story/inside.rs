@@ -1,6 +1,6 @@
 //! Inside the network: interfaces, frames by MAC, the gateway.
 
-use super::{SECOND, Told, asked_last, get, serve, shown};
+use super::{PATIENCE, Told, asked_last, get, serve, shown};
 use crate::api::types::FdbEntry;
 use crate::demo::counters::moved;
 use crate::demo::ping::ping;
@@ -67,7 +67,7 @@ pub fn by_mac(t: &mut Tale, s: &Stage) -> Told {
          to port by the forwarding database. No rule is asked.",
     );
     let rules = s.switch.rules()?;
-    let pings = api.inside(|| ping(WEB, 3, 56, SECOND))?;
+    let pings = api.inside(|| ping(WEB, 3, 56, PATIENCE))?;
     if let Some(p) = t.attempt("api pings web", pings) {
         let mean = p.total.as_micros() / u128::from(p.answered.max(1));
         t.check(
@@ -120,7 +120,7 @@ pub fn learning(t: &mut Tale, s: &Stage) -> Told {
         nl.change_link(link.index, &change)
             .map_err(Failure::refused)?;
     }
-    let pings = api.inside(|| ping(DB, 1, 56, SECOND))?;
+    let pings = api.inside(|| ping(DB, 1, 56, PATIENCE))?;
     let pings = t.attempt("api pings db", pings);
     t.check(
         format_args!("api, now {new}, pings {DB}"),
@@ -163,7 +163,7 @@ pub fn gateway(t: &mut Tale, s: &Stage) -> Told {
          docker0's address. Here switchd answers ARP and ping for it.",
     );
     let before = s.switch.stats()?.total;
-    let pings = db.inside(|| ping(GATEWAY, 3, 56, SECOND))?;
+    let pings = db.inside(|| ping(GATEWAY, 3, 56, PATIENCE))?;
     let pings = t.attempt("db pings the gateway", pings);
     if let Some(p) = &pings {
         let what = format!("db pings {GATEWAY}: {} of {} answered", p.answered, p.sent);

@@ -16,7 +16,8 @@ use std::time::Duration;
 /// The result of a step that could not be told to its end.
 pub type Told = Result<(), Failure>;
 
-const SECOND: Duration = Duration::from_secs(1);
+/// How long an answer to a ping is waited for, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A web server in the room with a page that names it.
 fn serve(room: &Room, port: u16) -> Result<WebServer, Failure> {

@@ -1,6 +1,6 @@
 //! What is translated: published ports, localhost, the way out; and the account at the end.
 
-use super::{SECOND, Told, asked_last, get, serve, shown};
+use super::{PATIENCE, Told, asked_last, get, serve, shown};
 use crate::api::types::{Connection, Rules};
 use crate::demo::counters::{Moved, moved, packets};
 use crate::demo::ping::ping;
@@ -161,7 +161,7 @@ pub fn to_outside(t: &mut Tale, s: &Stage) -> Told {
     );
     let server = serve(&s.outside, HTTP)?;
     let before = s.switch.rules()?;
-    let pings = db.inside(|| ping(OUTSIDE, 3, 56, SECOND))?;
+    let pings = db.inside(|| ping(OUTSIDE, 3, 56, PATIENCE))?;
     if let Some(p) = t.attempt("db pings the outside", pings) {
         t.check(
             format_args!(
@@ -204,7 +204,7 @@ pub fn account(t: &mut Tale, s: &Stage) -> Told {
     t.saw(render::rules::render(&s.switch.rules()?));
     let mut stats = s.switch.stats()?;
     // Frames may be under way while the counters are read.
-    for _ in 0..50 {
+    for _ in 0..500 {
         if stats.balance.holds {
             break;
         }
