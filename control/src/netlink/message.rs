@@ -82,7 +82,6 @@ pub(super) fn as_link(m: &Message) -> Option<Link> {
             LinkAttribute::Mtu(v) => link.mtu = *v,
             LinkAttribute::TxQueueLen(v) => link.txqlen = *v,
             LinkAttribute::Controller(v) => link.master = Some(*v),
-            LinkAttribute::GroIpv4MaxSize(v) => link.gro_ipv4 = *v,
             _ => {}
         }
     }

@@ -41,8 +41,6 @@ pub struct Link {
     pub master: Option<u32>,
     /// Its root queueing discipline, as `noqueue` or `mq`.
     pub qdisc: String,
-    /// Most bytes of an IPv4 packet that it makes of several (GRO); 0 where the kernel does not say.
-    pub gro_ipv4: u32,
 }
 
 /// What to change about an interface; what is `None` stays. The kernel applies one change in the

@@ -1,6 +1,7 @@
 //! A batch: up to 64 owned slots, each with room for a superframe.
 
 use super::vnet_hdr::VnetHdr;
+use std::io::IoSlice;
 use std::ops::Range;
 
 /// Most frames in one batch.
@@ -94,14 +95,21 @@ impl Frame {
 
     /// Replaces the content. Returns false, leaving the frame empty, when `bytes` doesn't fit.
     pub fn fill(&mut self, bytes: &[u8], hdr: VnetHdr) -> bool {
-        self.start = self.room;
-        self.len = 0;
-        self.hdr = hdr;
-        let Some(room) = self.rx_room(0).get_mut(..bytes.len()) else {
-            return false;
-        };
-        room.copy_from_slice(bytes);
-        self.len = bytes.len() as u32;
+        self.fill_parts(&[IoSlice::new(bytes)], hdr)
+    }
+
+    /// The same with a frame in parts that stand one behind the other.
+    pub fn fill_parts(&mut self, parts: &[IoSlice<'_>], hdr: VnetHdr) -> bool {
+        self.set_received(0, hdr);
+        let mut len = 0;
+        for part in parts {
+            let Some(room) = self.rx_room(0).get_mut(len..len + part.len()) else {
+                return false;
+            };
+            room.copy_from_slice(part);
+            len += part.len();
+        }
+        self.set_received(len, hdr);
         true
     }
 

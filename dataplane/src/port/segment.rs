@@ -174,7 +174,7 @@ fn cut<E: From<SegmentError>>(
     bytes: &[u8],
     hdr: &VnetHdr,
     caps: Caps,
-    mut emit: impl FnMut(&VnetHdr, &[IoSlice<'_>]) -> Result<(), E>,
+    emit: impl FnMut(&VnetHdr, &[IoSlice<'_>]) -> Result<(), E>,
 ) -> Result<usize, E> {
     let h = Headers::find(bytes).ok_or(SegmentError::Headers)?;
     let kind = match (h.proto == TCP, h.v6) {
@@ -189,6 +189,50 @@ fn cut<E: From<SegmentError>>(
     if size == 0 || h.payload_len() > size * MAX_SEGMENTS {
         return Err(SegmentError::Size(hdr.gso_size).into());
     }
+    pieces(bytes, hdr, &h, 1, caps, emit)
+}
+
+/// Cuts a TCP superframe over IPv4 that is longer than its length can say, which is 0 then (what
+/// Linux calls BIG TCP), into superframes of up to 64 KiB. Gives `emit` each, as [`segment`] does, and
+/// returns their number. The length in `bytes` is not 0 any more afterwards.
+///
+/// # Errors
+/// A frame that is none of that kind, or what `emit` returned.
+pub fn cut_long<E: From<SegmentError>>(
+    bytes: &mut [u8],
+    hdr: &VnetHdr,
+    emit: impl FnMut(&VnetHdr, &[IoSlice<'_>]) -> Result<(), E>,
+) -> Result<usize, E> {
+    const L3: usize = 14;
+    const LONGEST: usize = u16::MAX as usize;
+    let kind = hdr.gso == Gso::TcpV4 && hdr.needs_csum && be16(bytes, L3 + 2) == 0;
+    if !kind || bytes.len() <= L3 + LONGEST {
+        return Err(SegmentError::Headers.into());
+    }
+    // So that the headers are found as in any other.
+    set_ipv4(bytes, L3 + 2, L3, u16::MAX);
+    let mut h = Headers::find(bytes).ok_or(SegmentError::Headers)?;
+    if h.l3 != L3 || h.proto != TCP {
+        return Err(SegmentError::Headers.into());
+    }
+    h.end = bytes.len();
+    let segments = (LONGEST - (h.payload - L3)) / usize::from(hdr.gso_size).max(1);
+    if hdr.gso_size == 0 || segments == 0 || segments > MAX_SEGMENTS {
+        return Err(SegmentError::Size(hdr.gso_size).into());
+    }
+    pieces(bytes, hdr, &h, segments, Caps::ALL, emit)
+}
+
+/// Cuts a superframe behind every `segments` segments.
+fn pieces<E: From<SegmentError>>(
+    bytes: &[u8],
+    hdr: &VnetHdr,
+    h: &Headers,
+    segments: usize,
+    caps: Caps,
+    mut emit: impl FnMut(&VnetHdr, &[IoSlice<'_>]) -> Result<(), E>,
+) -> Result<usize, E> {
+    let size = usize::from(hdr.gso_size) * segments;
     let mut scratch = [0u8; MAX_HEADERS];
     let first = bytes.get(..h.payload).ok_or(SegmentError::Headers)?;
     let payload = bytes.get(h.payload..h.end).ok_or(SegmentError::Headers)?;
@@ -207,9 +251,9 @@ fn cut<E: From<SegmentError>>(
     for (i, data) in payload.chunks(size).enumerate() {
         header.copy_from_slice(first);
         let l4_len = h.payload - h.l4 + data.len();
-        patch_ip(header, &h, h.l4 - h.l3 + l4_len, i);
+        patch_ip(header, h, h.l4 - h.l3 + l4_len, i * segments);
         if h.proto == TCP {
-            patch_tcp(header, &h, i, i * size, i + 1 == count);
+            patch_tcp(header, h, i, i * size, i + 1 == count);
         } else {
             put16(header, h.l4 + 4, l4_len as u16);
         }
@@ -220,7 +264,16 @@ fn cut<E: From<SegmentError>>(
         if no_checksum {
             // stays 0
         } else if caps.csum {
-            out = partial;
+            out = match data.len() > usize::from(hdr.gso_size) {
+                true => VnetHdr {
+                    gso: hdr.gso,
+                    ecn: hdr.ecn && i == 0,
+                    hdr_len: h.payload as u16,
+                    gso_size: hdr.gso_size,
+                    ..partial
+                },
+                false => partial,
+            };
             put16(header, at, fold(pseudo));
         } else {
             let l4 = header.get(h.l4..).unwrap_or(&[]);
@@ -233,8 +286,8 @@ fn cut<E: From<SegmentError>>(
     Ok(count)
 }
 
-/// Length, identification and header checksum of segment `i`; `l3_len` is its length with the IP
-/// header.
+/// Length, identification and header checksum of what begins with segment `i`; `l3_len` is its
+/// length with the IP header.
 fn patch_ip(header: &mut [u8], h: &Headers, l3_len: usize, i: usize) {
     if h.v6 {
         put16(header, h.l3 + 4, (l3_len - 40) as u16);
@@ -253,7 +306,7 @@ pub(super) fn set_ipv4(header: &mut [u8], at: usize, l3: usize, value: u16) {
     put16(header, l3 + 10, sum);
 }
 
-/// Sequence number and flags of segment `i`, which begins `offset` bytes into the payload.
+/// Sequence number and flags of piece `i`, which begins `offset` bytes into the payload.
 fn patch_tcp(header: &mut [u8], h: &Headers, i: usize, offset: usize, last: bool) {
     let seq = be32(header, h.l4 + 4).wrapping_add(offset as u32);
     put16(header, h.l4 + 4, (seq >> 16) as u16);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::frame::batch::MAX_FRAME;
 use crate::port::headers::UDP;
 use crate::port::memory::{MemoryPort, join};
 use crate::port::testing::{Spec, judge};
@@ -176,6 +177,60 @@ pub fn any_spec(max_payload: usize) -> impl Strategy<Value = Spec> {
     )
 }
 
+/// TCP over IPv4, longer than its length can say.
+fn any_long() -> impl Strategy<Value = Spec> {
+    let shape = (any_spec(100), 65_600usize..524_000, any::<u8>());
+    shape.prop_map(|(spec, len, salt)| Spec {
+        tags: vec![],
+        v6: false,
+        tcp: true,
+        padding: 0,
+        payload: (0..len).map(|i| (i * 7 / 3) as u8 ^ salt).collect(),
+        ..spec
+    })
+}
+
+#[test]
+fn none_but_long_tcp_is_cut_as_such() {
+    let long = Spec {
+        payload: vec![1; 70_000],
+        ..Spec::default()
+    };
+    let (mut good, hdr) = superframe(&long, 1000);
+    set_ipv4(&mut good, 16, 14, 0);
+    let refused = |mut b: Vec<u8>, hdr: VnetHdr| {
+        let done = cut_long(&mut b, &hdr, |_, _| -> Result<(), SegmentError> {
+            panic!("something came out")
+        });
+        done.unwrap_err()
+    };
+    for gso_size in [0, u16::MAX, 1] {
+        let hdr = VnetHdr { gso_size, ..hdr };
+        assert_eq!(refused(good.clone(), hdr), SegmentError::Size(gso_size));
+    }
+    let (udp, no_sum) = (Gso::UdpL4, false);
+    for hdr in [
+        VnetHdr { gso: udp, ..hdr },
+        VnetHdr::PLAIN,
+        VnetHdr {
+            needs_csum: no_sum,
+            ..hdr
+        },
+    ] {
+        assert_eq!(refused(good.clone(), hdr), SegmentError::Headers);
+    }
+    let mut told = good.clone();
+    set_ipv4(&mut told, 16, 14, 1000);
+    let mut v6 = good.clone();
+    v6[12..14].copy_from_slice(&[0x86, 0xdd]);
+    let mut fragment = good.clone();
+    fragment[20] |= 0x20;
+    let short = good[..65_549].to_vec();
+    for b in [told, v6, fragment, short, vec![]] {
+        assert_eq!(refused(b, hdr), SegmentError::Headers);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -207,6 +262,39 @@ proptest! {
             finish_in_place(&mut f, &mut h).unwrap();
             prop_assert_eq!(f, want);
         }
+    }
+
+    #[test]
+    fn a_long_one_becomes_the_same_segments(spec in any_long(), size in 48u16..30_000, ecn in any::<bool>()) {
+        let (mut b, mut hdr) = superframe(&spec, size);
+        hdr.ecn = ecn;
+        set_ipv4(&mut b, 16, 14, 0);
+        let mut pieces = Out::new();
+        let n = cut_long(&mut b, &hdr, |h, parts| {
+            pieces.push((*h, join(parts)));
+            Ok::<_, SegmentError>(())
+        });
+        prop_assert_eq!(n, Ok(pieces.len()));
+        let (mut payload, mut segments) = (Vec::<u8>::new(), 0u16);
+        for (i, (h, f)) in pieces.iter().enumerate() {
+            prop_assert!(f.len() <= MAX_FRAME);
+            prop_assert_eq!(h.ecn, ecn && i == 0);
+            for (_, f) in run(f, h, Caps::NONE).unwrap() {
+                prop_assert_eq!(judge(&f), Ok(()));
+                let at = Headers::find(&f).unwrap();
+                let last = payload.len() + at.payload_len() == spec.payload.len();
+                prop_assert_eq!(last || at.payload_len() == usize::from(size), true);
+                prop_assert_eq!(be32(&f, at.l4 + 4), spec.seq.wrapping_add(payload.len() as u32));
+                prop_assert_eq!(be16(&f, 18), spec.id.wrapping_add(segments));
+                let mut flags = spec.flags;
+                if segments > 0 { flags &= !CWR; }
+                if !last { flags &= !(PSH | FIN); }
+                prop_assert_eq!(byte(&f, at.l4 + 13), flags);
+                payload.extend(&f[at.payload..at.end]);
+                segments += 1;
+            }
+        }
+        prop_assert!(payload == spec.payload);
     }
 
     #[test]

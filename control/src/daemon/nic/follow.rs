@@ -92,7 +92,7 @@ impl Shared {
         match (done, &nic.taken) {
             (Ok(()), Some(t)) => {
                 nic.without = None;
-                let of = |c: &Choice| (c.index, c.leg.ip, c.too_long);
+                let of = |c: &Choice| (c.index, c.leg.ip);
                 match was {
                     Some(w) if of(&w) == of(&t.choice) => {}
                     Some(w) if w.index == t.choice.index && w.leg.ip != t.choice.leg.ip => {

@@ -254,14 +254,7 @@ fn up(c: &Choice) -> String {
         ip => format!(" via {ip}"),
     };
     let (name, ip, prefix) = (&c.name, c.leg.ip, c.leg.prefix);
-    let caution = match c.too_long {
-        None => String::new(),
-        Some(bytes) => format!(
-            "; it makes packets of up to {bytes} bytes of what it receives, of which those beyond 64 KiB \
-             are lost (ipv4_total_length): ip link set dev {name} gro_ipv4_max_size 65536"
-        ),
-    };
-    format!("uplink {name} {ip}/{prefix}{router}, shared with the host{caution}")
+    format!("uplink {name} {ip}/{prefix}{router}, shared with the host")
 }
 
 fn word(wanted: &UplinkNic) -> String {

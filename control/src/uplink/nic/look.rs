@@ -6,10 +6,6 @@ use dataplane::base::{HostNet, Via};
 use dataplane::slow::UplinkConfig;
 use std::net::Ipv4Addr;
 
-/// Most bytes of a packet that the switch reads from the interface, and what Linux hands on unless
-/// told otherwise (`GRO_LEGACY_MAX_SIZE`, netdevice.h).
-const LONGEST: u32 = 65_536;
-
 /// A host's interfaces, addresses and routes at one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct View {
@@ -32,8 +28,6 @@ pub struct Choice {
     pub leg: UplinkConfig,
     /// The host's addresses and routes.
     pub host: HostNet,
-    /// Most bytes of an IPv4 packet that it makes of several, if that is more than the switch reads.
-    pub too_long: Option<u32>,
 }
 
 /// Why there is nothing to share now.
@@ -137,7 +131,6 @@ impl View {
                 mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
             },
             host: self.host(link.index, network),
-            too_long: Some(link.gro_ipv4).filter(|bytes| *bytes > LONGEST),
         })
     }
 

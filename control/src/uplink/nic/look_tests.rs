@@ -163,13 +163,3 @@ fn a_default_route_by_the_switch_itself_leads_nowhere() {
     h.routes.push(route("0.0.0.0", 0, 0, (4, None)));
     assert_eq!(h.choose(&ANY, &network(), None), Err(Absent::NoRoute));
 }
-
-#[test]
-fn an_interface_that_makes_longer_packets_than_are_read_is_told_of() {
-    let mut h = host();
-    for (gro, told) in [(0, None), (65_536, None), (196_608, Some(196_608))] {
-        h.links[1].gro_ipv4 = gro;
-        let c = h.choose(&ANY, &network(), None).unwrap();
-        assert_eq!(c.too_long, told);
-    }
-}

@@ -4,6 +4,7 @@
 mod bpf;
 pub mod filter;
 mod ioctl;
+mod long;
 pub mod lookup;
 pub mod packet;
 mod steer;

@@ -12,16 +12,20 @@
 //!   up. One that is deleted looks the same: whoever watches the interface removes the port.
 //! - What does not fit into the receive buffer is counted by the kernel (`PACKET_STATISTICS`,
 //!   reset by reading).
+//! - An interface with a raised `gro_ipv4_max_size` hands on TCP superframes beyond 64 KiB. The first
+//!   comes cut off and is lost (`ipv4_total_length`); from then on there is room behind the slot
+//!   (`long.rs`).
 //!
 //! Each frame is a `read` and a `writev`, as with a TAP: a ring would have to have slots of 64 KiB
 //! for superframes, and copies once more into the batch. Not measured against `recvmmsg`.
 
 use super::filter;
+use super::long::Long;
 use crate::frame::{Batch, VnetHdr};
 use crate::port::filter::Insn;
 use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Weak};
 
@@ -196,6 +200,8 @@ fn get<T: Copy + Default>(fd: &OwnedFd, option: libc::c_int) -> io::Result<T> {
 #[derive(Debug)]
 struct PacketQueue {
     fd: Arc<OwnedFd>,
+    /// Where frames beyond 64 KiB are read, once one was seen.
+    long: Option<Box<Long>>,
     /// A batch was filled since the kernel's losses were last asked for.
     behind: bool,
     lost: u64,
@@ -205,6 +211,7 @@ impl PacketQueue {
     fn new(fd: Arc<OwnedFd>) -> PacketQueue {
         PacketQueue {
             fd,
+            long: None,
             behind: false,
             lost: 0,
         }
@@ -228,26 +235,43 @@ impl PortQueue for PacketQueue {
     fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
         let before = batch.len();
         while batch.takes_more(budget) {
+            if self.long.is_some() && !Long::fits(batch) {
+                break;
+            }
             let Some(frame) = batch.next_slot() else {
-                self.behind = true;
-                return Ok(true);
+                break;
             };
             let room = frame.rx_room(VnetHdr::LEN);
-            match rustix::io::read(&*self.fd, &mut *room) {
-                Ok(n) => {
+            let got = match &mut self.long {
+                None => rustix::io::read(&*self.fd, &mut *room),
+                Some(long) => {
+                    let behind = IoSliceMut::new(long.behind(room.len()));
+                    rustix::io::readv(&*self.fd, &mut [IoSliceMut::new(room), behind])
+                }
+            };
+            match (got, &mut self.long) {
+                (Ok(n), Some(long)) if Long::is(n) => {
+                    long.begin(room);
+                    self.lost += long.cut(n, batch);
+                    continue;
+                }
+                (Ok(n), long) => {
+                    if Long::is(n) {
+                        *long = Some(Box::default());
+                    }
                     let hdr = VnetHdr::decode(room.get(..n).unwrap_or(&[]))
                         .unwrap_or(VnetHdr::IMPOSSIBLE);
                     frame.set_received(n.saturating_sub(VnetHdr::LEN), hdr);
                 }
                 // Consumed, and of a kind that no header can describe.
-                Err(Errno::INVAL) => frame.set_received(0, VnetHdr::IMPOSSIBLE),
-                Err(Errno::AGAIN | Errno::NETDOWN) => {
+                (Err(Errno::INVAL), _) => frame.set_received(0, VnetHdr::IMPOSSIBLE),
+                (Err(Errno::AGAIN | Errno::NETDOWN), _) => {
                     self.ask();
                     return Ok(false);
                 }
-                Err(Errno::INTR) => continue,
-                Err(_) if batch.len() > before => return Ok(true),
-                Err(e) => return Err(RecvError::Io(e.into())),
+                (Err(Errno::INTR), _) => continue,
+                (Err(_), _) if batch.len() > before => return Ok(true),
+                (Err(e), _) => return Err(RecvError::Io(e.into())),
             }
             batch.commit();
         }

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 
 /// Runs `f` on a thread that is alone in a new network namespace. Says so loudly when that is not
 /// permitted, and fails then where `CI` is set.
-fn in_new_netns(f: impl FnOnce() + Send + 'static) {
+pub(super) fn in_new_netns(f: impl FnOnce() + Send + 'static) {
     let permitted = std::thread::spawn(|| {
         // SAFETY: the thread shares no descriptor or memory state that a new network namespace
         // would change under another thread.
@@ -30,7 +30,7 @@ fn in_new_netns(f: impl FnOnce() + Send + 'static) {
 }
 
 /// `SIOCSIFFLAGS` with IFF_UP set or not.
-fn set_up(name: &str, up: bool) {
+pub(super) fn set_up(name: &str, up: bool) {
     let s = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     // SAFETY: ifreq is plain old data; the call reads one.
     let r = unsafe {
