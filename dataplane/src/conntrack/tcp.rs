@@ -154,7 +154,15 @@ fn syn(r: &Record, state: State, dir: Dir, t: &Tcp, header: &[u8]) -> Verdict {
         }
         State::SynSent | State::SynSent2 => Verdict::Drop(Reason::TcpInvalidState),
         State::SynRecv if !has(other, bits::ACKED) => Verdict::Drop(Reason::TcpInvalidState),
-        _ if ended && (!known || at_most(window::end(own), t.seq)) => Verdict::Reopen,
+        _ if ended && (!known || at_most(window::end(own), t.seq)) => {
+            if dir == Dir::Orig || !has(other, bits::SYN_AGAIN) {
+                return Verdict::Reopen;
+            }
+            // It crosses one of the initiator's: simultaneous open (RFC 9293 section 3.5).
+            window::begin_again(r, other);
+            window::begin_beside(own, other, t, syn_options(header));
+            change(r, state, |_| Some(State::SynSent2))
+        }
         _ => {
             window::remember_syn(r, own, t, syn_options(header));
             Verdict::Pass

@@ -98,6 +98,29 @@ fn a_new_syn_reuses_an_ended_connection() {
     }
 }
 
+/// RFC 5382 REQ-2: simultaneous open is a way to open a connection, also after another one.
+#[test]
+fn two_new_syns_that_cross_open_an_ended_connection() {
+    let time_wait = last_ack();
+    time_wait.becomes(
+        time_wait.put(ORIG, seg(ACK, 1002, 5002, 0)),
+        State::TimeWait,
+    );
+    let refused = Conn::syn(1000, None);
+    refused.becomes(refused.put(REPLY, seg(RST | ACK, 0, 1001, 0)), State::Close);
+    for c in [time_wait, refused] {
+        // Below the number of an old one, so that it may be a late copy.
+        c.passes(ORIG, seg(SYN, 500, 0, 0));
+        c.becomes(c.put(REPLY, seg(SYN, 90_000, 0, 0)), State::SynSent2);
+        c.becomes(c.put(ORIG, seg(SYN | ACK, 500, 90_001, 0)), State::SynRecv);
+        c.becomes(
+            c.put(REPLY, seg(SYN | ACK, 90_000, 501, 0)),
+            State::Established,
+        );
+        c.passes(REPLY, seg(ACK, 90_001, 501, 1460));
+    }
+}
+
 /// RFC 9293 section 3.10.7.4: a host in LAST-ACK challenges it. What was lost of the old connection
 /// can still be sent again.
 #[test]

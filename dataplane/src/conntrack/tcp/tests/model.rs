@@ -186,9 +186,13 @@ impl Model {
     fn syn(&mut self, me: usize, t: &Tcp, scale: Option<u8>) -> Verdict {
         let ended = matches!(self.state, State::TimeWait | State::Close);
         let other_acked = self.sides[1 - me].as_ref().is_some_and(|o| o.ack.is_some());
+        let crosses = ended && me == 1 && self.sides[0].as_ref().is_some_and(|o| o.again.is_some());
         let Some(own) = self.sides[me].clone() else {
-            if ended {
+            if ended && !crosses {
                 return Verdict::Reopen;
+            }
+            if crosses {
+                return self.open_anew(me, t, scale, State::SynSent2);
             }
             self.begin(me, t, scale);
             return self.forward();
@@ -210,6 +214,9 @@ impl Model {
             return Verdict::Pass;
         }
         if ended && gap(t.seq, own.end) >= 0 {
+            if crosses {
+                return self.open_anew(me, t, scale, State::SynSent2);
+            }
             return Verdict::Reopen;
         }
         let own = self.sides[me].as_mut().expect("seen");
@@ -253,6 +260,12 @@ impl Model {
         if !self.answers_new_syn(me, t.ack) {
             return invalid;
         }
+        self.open_anew(me, t, scale, State::SynRecv)
+    }
+
+    /// The other side's later SYN and this segment begin a connection.
+    fn open_anew(&mut self, me: usize, t: &Tcp, scale: Option<u8>, state: State) -> Verdict {
+        let other = self.sides[1 - me].clone().expect("heard");
         let new_scale = other.again.flatten();
         self.sides[1 - me] = Some(Side {
             end: other.syn.wrapping_add(self.syn_data),
@@ -265,7 +278,7 @@ impl Model {
             ..other
         });
         self.begin(me, t, scale);
-        self.to(State::SynRecv)
+        self.to(state)
     }
 
     fn ack(&mut self, me: usize, t: &Tcp) -> Verdict {
