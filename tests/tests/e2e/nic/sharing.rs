@@ -120,12 +120,10 @@ fn everything(args: &[&str]) {
         );
     }
     udp(&w);
-    // Nothing of the host's was dropped as an error.
-    let lost: Vec<_> = w.daemon.stats().drops;
-    let lost: Vec<_> = lost
-        .iter()
-        .filter(|d| d.frames > 0 && d.reason != "not_ours")
-        .collect();
+    // Nothing of the host's was dropped as an error. An ordinary user's receive buffer is as small as
+    // the system says, so a busy machine may lose bulk before it is read; all of it came in the end.
+    let mut lost: Vec<_> = w.daemon.stats().drops;
+    lost.retain(|d| d.frames > 0 && !["not_ours", "rx_full"].contains(&d.reason.as_str()));
     assert!(lost.is_empty(), "{lost:?}");
     w.finish();
 }
