@@ -3,6 +3,7 @@
 
 mod bpf;
 pub mod filter;
+mod home;
 mod ioctl;
 mod long;
 pub mod lookup;

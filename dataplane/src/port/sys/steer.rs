@@ -7,7 +7,7 @@
 //! serves them in turn.
 //!
 //! The kernel's own choice goes by the queue to which the answers were written, which is what keeps
-//! both directions of a flow at one of several workers, but puts all flows into one queue where one
+//! both directions of a flow at one of several workers (`home.rs`), but puts all flows into one queue where one
 //! worker writes by one queue. A program of five instructions (`TUNSETSTEERINGEBPF`, Linux 4.16)
 //! chooses instead, and spares the kernel its own hashing.
 

@@ -13,6 +13,7 @@
 //! - With `hdr_len` 0 the kernel copies a superframe into one contiguous block (an allocation of
 //!   up to 64 KiB); with the length of the headers it uses pages, from their beginning (`write.rs`).
 
+use super::home::home;
 use super::ioctl::{self, TapError};
 use super::steer::steer;
 use super::write::{send_error, set_apart, write_with};
@@ -22,6 +23,7 @@ use crate::port::onward::Onward;
 use crate::port::{Caps, PortQueue, RecvError, SendError};
 use rustix::io::Errno;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
@@ -161,7 +163,8 @@ pub fn create_lanes(name: &str, offload: Offload) -> Result<TapDevice, TapError>
     Ok(TapDevice {
         name,
         queues: vec![TapQueue {
-            lanes: lanes.into(),
+            lanes: 0..lanes.len(),
+            all: lanes.into(),
             caps,
             onward: Arc::default(),
         }],
@@ -204,13 +207,14 @@ pub fn adopt(queues: Vec<OwnedFd>, caps: Caps, address: Mac) -> Vec<Box<dyn Port
 
 /// An end for each of several workers.
 fn one_lane_each(fds: Vec<OwnedFd>, caps: Caps, onward: Onward) -> Vec<TapQueue> {
-    let onward = Arc::new(onward);
-    let queue = |fd| TapQueue {
-        lanes: Arc::new([fd]),
+    let (all, onward) = (Arc::<[OwnedFd]>::from(fds), Arc::new(onward));
+    let queue = |n| TapQueue {
+        all: Arc::clone(&all),
+        lanes: n..n + 1,
         caps,
         onward: Arc::clone(&onward),
     };
-    fds.into_iter().map(queue).collect()
+    (0..all.len()).map(queue).collect()
 }
 
 fn boxed(queues: Vec<TapQueue>) -> Vec<Box<dyn PortQueue>> {
@@ -247,8 +251,10 @@ pub(super) fn iff_error(name: &str, e: std::io::Error) -> TapError {
 /// One worker's end of a TAP.
 #[derive(Clone, Debug)]
 pub struct TapQueue {
-    /// At least one. Frames are written by the first.
-    lanes: Arc<[OwnedFd]>,
+    /// Every queue of the interface.
+    all: Arc<[OwnedFd]>,
+    /// Which of them this worker reads, at least one.
+    lanes: Range<usize>,
     caps: Caps,
     /// Whether what is written is passed on by whoever reads it: the same for all queues.
     onward: Arc<Onward>,
@@ -256,11 +262,26 @@ pub struct TapQueue {
 
 impl TapQueue {
     fn first(&self) -> &OwnedFd {
-        &self.lanes[0]
+        &self.all[self.lanes.start]
+    }
+
+    fn lane(&self, lane: u8) -> Option<&OwnedFd> {
+        self.all.get(self.lanes.clone())?.get(usize::from(lane))
+    }
+
+    /// By which queue a frame is written: a worker's first one, or where there are several workers
+    /// that where its flow is at home.
+    fn writer(&self, parts: &[IoSlice<'_>]) -> &OwnedFd {
+        let home = match self.lanes.len() < self.all.len() {
+            true => parts.first().and_then(|head| home(head, self.all.len())),
+            false => None,
+        };
+        let fd = home.and_then(|n| self.all.get(n));
+        fd.unwrap_or_else(|| self.first())
     }
 
     fn read_lane(&self, lane: u8, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
-        let Some(fd) = self.lanes.get(usize::from(lane)) else {
+        let Some(fd) = self.lane(lane) else {
             return Ok(false);
         };
         let before = batch.len();
@@ -320,7 +341,7 @@ impl PortQueue for TapQueue {
     }
 
     fn lane_fd(&self, lane: u8) -> Option<RawFd> {
-        self.lanes.get(usize::from(lane)).map(AsRawFd::as_raw_fd)
+        self.lane(lane).map(AsRawFd::as_raw_fd)
     }
 
     fn recv(&mut self, batch: &mut Batch, budget: usize) -> Result<bool, RecvError> {
@@ -339,7 +360,12 @@ impl PortQueue for TapQueue {
     }
 
     fn send(&mut self, hdr: &VnetHdr, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        write_with(self.first(), &set_apart(hdr, parts), parts, send_error)
+        write_with(
+            self.writer(parts),
+            &set_apart(hdr, parts),
+            parts,
+            send_error,
+        )
     }
 
     fn poll_fd(&self) -> Option<RawFd> {
