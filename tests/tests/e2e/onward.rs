@@ -36,7 +36,8 @@ impl Beside {
         Beside(queues.remove(0))
     }
 
-    /// Packets without a length of their own so far, which are those beyond 64 KiB.
+    /// Packets without a length of their own so far, which are those beyond 64 KiB. The first of them
+    /// shows itself so: what is read behind it is cut.
     fn big(&mut self) -> usize {
         let mut batch = Batch::default();
         let mut big = 0;

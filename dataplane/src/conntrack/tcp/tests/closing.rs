@@ -9,6 +9,12 @@ fn last_ack() -> Conn {
     c
 }
 
+fn time_wait() -> Conn {
+    let c = last_ack();
+    c.becomes(c.put(ORIG, seg(ACK, 1002, 5002, 0)), State::TimeWait);
+    c
+}
+
 #[test]
 fn an_orderly_close() {
     let c = last_ack();
@@ -80,14 +86,9 @@ fn a_handshake_whose_last_segment_is_a_fin() {
 
 #[test]
 fn a_new_syn_reuses_an_ended_connection() {
-    let time_wait = last_ack();
-    time_wait.becomes(
-        time_wait.put(ORIG, seg(ACK, 1002, 5002, 0)),
-        State::TimeWait,
-    );
     let closed = Conn::established();
     closed.becomes(closed.put(ORIG, seg(RST, 1001, 0, 0)), State::Close);
-    for c in [time_wait, closed] {
+    for c in [time_wait(), closed] {
         assert_eq!(c.put(ORIG, seg(SYN, 90_000, 0, 0)), Verdict::Reopen);
         assert_eq!(c.put(REPLY, seg(SYN, 90_000, 0, 0)), Verdict::Reopen);
         // a copy of the first SYN is none, and one with a lower number is for the host to judge
@@ -101,14 +102,9 @@ fn a_new_syn_reuses_an_ended_connection() {
 /// RFC 5382 REQ-2: simultaneous open is a way to open a connection, also after another one.
 #[test]
 fn two_new_syns_that_cross_open_an_ended_connection() {
-    let time_wait = last_ack();
-    time_wait.becomes(
-        time_wait.put(ORIG, seg(ACK, 1002, 5002, 0)),
-        State::TimeWait,
-    );
     let refused = Conn::syn(1000, None);
     refused.becomes(refused.put(REPLY, seg(RST | ACK, 0, 1001, 0)), State::Close);
-    for c in [time_wait, refused] {
+    for c in [time_wait(), refused] {
         // Below the number of an old one, so that it may be a late copy.
         c.passes(ORIG, seg(SYN, 500, 0, 0));
         c.becomes(c.put(REPLY, seg(SYN, 90_000, 0, 0)), State::SynSent2);
