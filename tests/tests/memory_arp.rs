@@ -1,6 +1,7 @@
 //! ARP: who answers, who learns, who waits for a neighbour.
 
 use dataplane::base::{Mac, Proto, Reason};
+use dataplane::flow::Zone;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use switchd_tests::memory::packet::*;
@@ -109,6 +110,23 @@ fn a_silent_neighbour_is_asked_three_times_and_given_up_with_the_original_quoted
     // While it is known to be dead the answer comes at once.
     lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
     assert_eq!(lab.only(&web).icmp().0, 3);
+}
+
+/// A host that shares its interface says what it knows of its neighbours. A MAC that nobody may send
+/// with is nobody's.
+#[test]
+fn a_neighbour_with_a_mac_that_nobody_has_counts_as_dead() {
+    let group = Mac([1, 0, 0x5e, 0, 0, 1]);
+    for nobodys in [group, Mac::BROADCAST, Mac::ZERO, mac(GW)] {
+        let mut lab = Lab::ready();
+        let (web, now) = (lab.web.clone(), lab.now.tick());
+        lab.sw.switch().neigh.pin(Zone::Uplink, PEER, nobodys, now);
+        let t = tuple(Proto::UDP, (WEB, 9), (FAR, 53));
+        lab.route(&web, &t, &udp(&t, b"x"));
+        assert_eq!(lab.only(&web).icmp().0, 3, "{nobodys}");
+        assert_eq!(lab.drops(Reason::HostUnreachable), 1);
+        lab.silence();
+    }
 }
 
 #[test]

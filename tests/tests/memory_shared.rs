@@ -288,6 +288,40 @@ fn what_is_left_of_a_connection_when_its_address_goes_is_a_note() {
     assert_eq!(lab.only(&lab.up).tuple().src, OTHER);
 }
 
+/// Who is outside reached an address that is no longer the host's: it hears nothing from here.
+#[test]
+fn outside_nobody_is_told_that_an_address_is_gone() {
+    let mut lab = shared_lab();
+    let up = lab.up.clone();
+    let t = tcp_tuple(WEB, 1, FAR, 80);
+    lab.route(&lab.web.clone(), &t, &syn(&t));
+    let answer = lab.only(&up).tuple().reversed();
+    lab.clear();
+    move_to(&lab, OTHER);
+    lab.route(&up, &answer, &tcp(&answer, 9, 1, SYN | ACK, b""));
+    lab.silence();
+    assert_eq!(lab.sw.switch().drops(Reason::NotOurs), 1);
+}
+
+/// Only what ends with an address is noted: what ended otherwise is an ordinary stranger later.
+#[test]
+fn a_connection_that_kept_its_address_leaves_no_note() {
+    let mut lab = shared_lab();
+    let web = lab.web.clone();
+    let t = tcp_tuple(WEB, 1, FAR, 80);
+    lab.route(&web, &t, &syn(&t));
+    lab.clear();
+    let now = lab.now.tick();
+    assert_eq!(lab.sw.switch().end_by_address(now), 0);
+    // Longer than what never opened is kept, shorter than a note would be.
+    lab.wait(Duration::from_secs(500));
+    assert_eq!(lab.sw.switch().conntrack.len(), 0);
+    lab.clear();
+    lab.route(&web, &t, &tcp(&t, 2, 77, ACK, b""));
+    lab.silence();
+    assert_eq!(lab.sw.switch().drops(Reason::TcpNoConnection), 1);
+}
+
 #[test]
 fn an_identifier_by_which_the_host_pings_goes_to_no_container() {
     let mut lab = shared_lab();

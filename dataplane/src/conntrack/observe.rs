@@ -70,3 +70,61 @@ pub fn observe_plain(r: &Record, dir: Dir, now: Tick) {
         r.set(flags::ASSURED);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::parse::tcp_flags::{ACK, SYN};
+    use bytemuck::Zeroable;
+
+    const NOW: Tick = Tick(7);
+
+    fn marks(r: &Record) -> (bool, bool) {
+        (r.has(flags::REPLIED), r.has(flags::ASSURED))
+    }
+
+    #[test]
+    fn a_flow_is_replied_by_its_first_answer_and_assured_by_what_follows() {
+        use Dir::{Orig, Reply};
+        let r: Record = Zeroable::zeroed();
+        for (dir, replied, assured) in [
+            (Orig, false, false),
+            (Orig, false, false),
+            (Reply, true, false),
+            (Reply, true, false),
+            (Orig, true, true),
+            (Reply, true, true),
+        ] {
+            observe_plain(&r, dir, NOW);
+            assert_eq!(marks(&r), (replied, assured));
+        }
+    }
+
+    #[test]
+    fn a_connection_is_replied_by_its_first_answer() {
+        let seg = |flags, seq, ack| Tcp {
+            seq,
+            ack,
+            window: 1_000,
+            flags,
+            header_len: 20,
+            payload: 0,
+        };
+        let header = [0; 20];
+        // Opened by a SYN that is repeated.
+        let r: Record = Zeroable::zeroed();
+        let syn = seg(SYN, 1, 0);
+        tcp::open(&r, &syn, None, false).unwrap();
+        observe(&r, Dir::Orig, L4::Tcp, &syn, &header, NOW);
+        assert!(!r.has(flags::REPLIED));
+        observe(&r, Dir::Reply, L4::Tcp, &seg(SYN | ACK, 9, 2), &header, NOW);
+        assert!(r.has(flags::REPLIED));
+        // Picked up in its middle.
+        let r: Record = Zeroable::zeroed();
+        tcp::open(&r, &seg(ACK, 100, 200), None, true).unwrap();
+        assert!(observe_steady(&r, Dir::Orig, &seg(ACK, 100, 200), NOW));
+        assert!(!r.has(flags::REPLIED));
+        assert!(observe_steady(&r, Dir::Reply, &seg(ACK, 200, 100), NOW));
+        assert!(r.has(flags::REPLIED));
+    }
+}

@@ -85,6 +85,26 @@ fn a_group_with_members_goes_to_them_alone() {
     }
 }
 
+/// What is as long as the MTU goes to members and to all; a byte more goes to nobody.
+#[test]
+fn the_longest_frame_passes() {
+    for member in [false, true] {
+        let mut lab = Lab::ready();
+        let (web, db) = (lab.web.clone(), lab.db.clone());
+        if member {
+            lab.send(&db, &v2(&db, 0x16, G));
+        }
+        let t = udp_tuple(WEB, 5_353, G, 5_353);
+        for (len, too_long) in [(1_472, 0), (1_473, 1)] {
+            let packet = ipv4(&Ip::may_fragment(1), &t, &udp(&t, &vec![1; len]));
+            lab.send(&web, &eth(group_mac(G), web.mac(), 0x0800, &packet));
+            assert_eq!(lab.spread()[2], 1 - too_long);
+            assert_eq!(lab.drops(Reason::TxTooLong), too_long as u64);
+            lab.clear();
+        }
+    }
+}
+
 #[test]
 fn a_frame_that_only_its_sender_wants_goes_nowhere() {
     let mut lab = Lab::ready();

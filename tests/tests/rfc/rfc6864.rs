@@ -1,10 +1,10 @@
 //! RFC 6864: the IPv4 identification behind a NAT.
 
 use crate::common::narrow_uplink;
-use dataplane::base::Tuple;
+use dataplane::base::{Proto, Tuple};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use switchd_tests::memory::packet::*;
-use switchd_tests::memory::{APP, DB, FAR, Lab, UP, WEB};
+use switchd_tests::memory::{APP, DB, FAR, Lab, UP, WEB, config};
 
 /// Two hosts that use the same identifications towards the same destination, in fragments.
 #[test]
@@ -86,4 +86,54 @@ fn section_4_1_the_identification_of_an_atomic_datagram_is_not_changed() {
         lab.send(&web, &web.routed(&ip, &t, &udp(&t, b"x")));
         assert_eq!(lab.only(&up).p.ip_id, id);
     }
+}
+
+/// One receiver behind one address: what comes in keeps the identification of its sender, in
+/// fragments and where the switch cuts it.
+#[test]
+fn section_4_what_comes_in_keeps_its_identification() {
+    let mut cfg = config();
+    cfg.mtu = 600;
+    let mut lab = Lab::ready_with(cfg);
+    lab.publish(Proto::UDP, (53, 53), (DB, 53));
+    let (web, db, up) = (lab.web.clone(), lab.db.clone(), lab.up.clone());
+    let asks = udp_tuple(WEB, 4_000, FAR, 53);
+    lab.route(&web, &asks, &udp(&asks, b"?"));
+    let answers = lab.only(&up).tuple().reversed();
+    let first = udp_tuple(FAR, 4_000, UP, 53);
+    for (n, (t, to)) in [(answers, &web), (first, &db)].into_iter().enumerate() {
+        for (id, sent_in) in [(7, 1_000), (8, 480), (9, 800)] {
+            let id = id + 10 * n as u16;
+            let whole = up.routed(&Ip::may_fragment(id), &t, &udp(&t, &[id as u8; 900]));
+            for part in fragments(&whole, sent_in) {
+                lab.send(&up, &part);
+            }
+            let got = lab.got(to);
+            assert!(got.len() > 1 && got.iter().all(|g| g.p.l3_len <= 600 && g.p.ip_id == id));
+            let parts: Vec<Vec<u8>> = got.into_iter().map(|g| g.bytes).collect();
+            assert_eq!(reassemble(&parts).expect("no hole").len(), 34 + 8 + 900);
+        }
+    }
+}
+
+/// Fragments that are too long for the way out are cut once more, and stay of one datagram.
+#[test]
+fn section_5_3_fragments_that_are_cut_again_stay_together() {
+    let mut lab = Lab::ready_with(narrow_uplink(600));
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    let t = udp_tuple(WEB, 4_000, FAR, 53);
+    let mut ids = HashSet::new();
+    for _ in 0..20 {
+        let whole = web.routed(&Ip::may_fragment(7), &t, &udp(&t, &[3; 2_500]));
+        for part in fragments(&whole, 1_200) {
+            lab.send(&web, &part);
+        }
+        let got = lab.got(&up);
+        let of_one: HashSet<u16> = got.iter().map(|g| g.p.ip_id).collect();
+        assert_eq!(of_one.len(), 1);
+        ids.extend(of_one);
+        let parts: Vec<Vec<u8>> = got.into_iter().map(|g| g.bytes).collect();
+        assert_eq!(reassemble(&parts).expect("no hole").len(), 34 + 8 + 2_500);
+    }
+    assert_eq!(ids.len(), 20);
 }
