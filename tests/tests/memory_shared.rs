@@ -340,3 +340,17 @@ fn an_identifier_by_which_the_host_pings_goes_to_no_container() {
     lab.route(&web, &request, &ping(id, 1, b"x"));
     assert_eq!(lab.only(&lab.up).tuple().sport, id);
 }
+
+/// Nor does a container keep one from others by an answer that nobody asked for.
+#[test]
+fn a_container_says_nothing_about_the_hosts_identifiers() {
+    let mut lab = shared_lab();
+    let (web, db) = (lab.web.clone(), lab.db.clone());
+    let id = *LENT.start();
+    let reply = tuple(Proto::ICMP, (WEB, 0), (FAR, id));
+    lab.route(&web, &reply, &pong(id, 1, b"x"));
+    assert_eq!(lab.sw.switch().drops(Reason::IcmpNoMatch), 1);
+    let request = tuple(Proto::ICMP, (DB, id), (FAR, 0));
+    lab.route(&db, &request, &ping(id, 1, b"x"));
+    assert_eq!(lab.only(&lab.up).tuple().sport, id);
+}

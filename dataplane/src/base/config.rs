@@ -115,12 +115,6 @@ impl UplinkConfig {
     pub const fn on_link(&self, ip: Ipv4Addr) -> bool {
         ip.to_bits() & self.mask() == self.ip.to_bits() & self.mask()
     }
-
-    /// Whether `ip` is the directed broadcast address of the uplink's network (there is none on
-    /// networks of one or two addresses, RFC 3021).
-    pub const fn is_broadcast(&self, ip: Ipv4Addr) -> bool {
-        self.prefix < 31 && ip.to_bits() == self.ip.to_bits() | !self.mask()
-    }
 }
 
 /// Timeouts; the defaults meet every RFC floor (RFC 4787 REQ-5, 5382 REQ-5, 5508 REQ-1, 7857).

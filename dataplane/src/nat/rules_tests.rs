@@ -39,6 +39,7 @@ fn a_range_maps_in_step_and_only_its_protocol() {
     assert_eq!(r.lookup(Proto::UDP, EXT, 5000), None);
     assert_eq!(r.lookup(Proto::ICMP, EXT, 5000), None);
     assert!(r.published(Proto::TCP, 5000) && !r.published(Proto::UDP, 5000));
+    assert!(!r.published(Proto::ICMP, 5000));
     assert_eq!(r.by_target(Proto::TCP, C1, 81), Some((id, 5001)));
     assert_eq!(r.by_target(Proto::TCP, C1, 181), None);
     assert_eq!(r.by_target(Proto::TCP, C2, 81), None);

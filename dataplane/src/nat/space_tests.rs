@@ -131,6 +131,24 @@ fn what_the_host_uses_while_it_rests_goes_to_one_and_is_counted_once() {
     assert_eq!(s.lent.busy.load(SeqCst), 0);
 }
 
+/// What is published to an endpoint is its own also where the host did not lend it, but not what
+/// another one has, or had a moment ago.
+#[test]
+fn an_endpoint_gets_its_own_port_from_the_host_and_from_nobody_else() {
+    let s = Space::new(1_000);
+    s.share_with_host();
+    s.lend(9, true);
+    assert!(!s.claim(7, A) && s.claim_own(7, A), "not lent, not used");
+    assert!(!s.claim_own(7, B), "used");
+    assert_eq!(s.owner(7), Some(A));
+    s.leave(7, A);
+    assert!(s.claim_own(7, B));
+    assert!(s.claim(9, A) && !s.claim_own(9, B));
+    s.leave(9, A);
+    assert!(!s.claim_own(9, B), "it rests");
+    assert!(s.claim_own(9, A));
+}
+
 #[test]
 fn ports_are_asked_for_after_any_time() {
     let s = Space::new(0);

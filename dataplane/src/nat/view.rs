@@ -162,12 +162,12 @@ impl Chain {
         }
     }
 
+    /// Rules are added oldest first, so who is there already stays.
     fn add_target(&mut self, rule: RuleId, p: &Publication) {
         let shift = p.port.wrapping_sub(p.first);
         self.targets.change(p.ip, |m| {
-            m.update(p.port, p.port_last(), |present| match present {
-                Some(old) if old.rule < rule => Some(old),
-                _ => Some(Target { rule, shift }),
+            m.update(p.port, p.port_last(), |present| {
+                present.or(Some(Target { rule, shift }))
             });
         });
     }

@@ -7,7 +7,7 @@ use super::connect::Opened;
 use super::ctx::{Ctx, Verdict};
 use super::error;
 use super::forward::Packet;
-use crate::base::{PortId, Proto, Reason, Tuple};
+use crate::base::{PortId, Proto, Reason, Role, Tuple};
 use crate::flow::{Dir, FlowKey, Zone};
 use crate::frame::emit;
 use crate::frame::parse::tcp_flags::{ACK, SYN};
@@ -15,7 +15,6 @@ use crate::frame::parse::{self, bits};
 use crate::frame::{Frame, L4, Parsed};
 use crate::guard;
 use crate::nat::frag::{FragKey, FragVerdict, Fragment, HeldFragment, Lost};
-use std::net::Ipv4Addr;
 
 /// What the switch itself is asked.
 enum Local {
@@ -45,10 +44,7 @@ impl Ctx<'_> {
     }
 
     fn routed(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId, zone: Zone) -> Verdict {
-        let role = self.ports.get(ingress).map(|s| s.role);
-        if let Some(role) = role
-            && let Err(reason) = guard::routed(self.cfg, role, p)
-        {
+        if let Err(reason) = self.may_be_routed(p, ingress) {
             return Verdict::Drop(reason);
         }
         let mut pkt = Packet {
@@ -82,21 +78,16 @@ impl Ctx<'_> {
         {
             return Verdict::Drop(reason);
         }
-        if p.tuple.dst.is_multicast()
-            || p.tuple.dst.is_broadcast()
-            || self.is_directed_broadcast(p.tuple.dst)
-        {
-            return Verdict::Drop(Reason::GroupDestination);
-        }
         if !p.has(bits::FRAGMENT) {
             return self.whole(&mut pkt);
         }
         self.fragment(&mut pkt)
     }
 
-    fn is_directed_broadcast(&self, ip: Ipv4Addr) -> bool {
-        let cfg = self.cfg;
-        ip == cfg.broadcast() || cfg.uplink.as_ref().is_some_and(|u| u.is_broadcast(ip))
+    fn may_be_routed(&self, p: &Parsed, ingress: PortId) -> Result<(), Reason> {
+        // Of a port that was there a moment ago no more is taken than of a container's.
+        let role = self.ports.get(ingress).map_or(Role::Access, |s| s.role);
+        guard::routed(self.cfg, role, p)
     }
 
     /// A packet whose tuple is known.
@@ -210,9 +201,7 @@ impl Ctx<'_> {
 
     /// A packet to the gateway's address that the switch does not answer itself: the host's.
     pub fn to_host(&mut self, frame: &mut Frame, p: &Parsed, ingress: PortId) -> Verdict {
-        if let Some(role) = self.ports.get(ingress).map(|s| s.role)
-            && let Err(reason) = guard::routed(self.cfg, role, p)
-        {
+        if let Err(reason) = self.may_be_routed(p, ingress) {
             return Verdict::Drop(reason);
         }
         match self.ports.host() {

@@ -83,6 +83,34 @@ fn section_5_3_1_what_the_uplink_address_only_stands_for_needs_a_ttl() {
     assert_eq!(lab.only(&web).p.ttl, 1);
 }
 
+/// So is what is for a published port, from its first packet on, and an answer to a container.
+#[test]
+fn section_5_3_1_what_is_passed_on_to_a_container_needs_a_ttl() {
+    let mut lab = Lab::ready();
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    lab.publish(Proto::TCP, (80, 80), (WEB, 80));
+    lab.publish(Proto::UDP, (53, 53), (WEB, 53));
+    let asks = udp_tuple(WEB, 1, FAR, 2);
+    let answers = pass(&mut lab, &web, &asks, &udp(&asks, b"?"), &up);
+    let (t, u) = (tcp_tuple(FAR, 5, UP, 80), udp_tuple(FAR, 5, UP, 53));
+    for (t, l4) in [
+        (t, tcp(&t, 1, 0, SYN, b"")),
+        (u, udp(&u, b"x")),
+        (
+            answers.tuple().reversed(),
+            udp(&answers.tuple().reversed(), b"!"),
+        ),
+    ] {
+        let known = lab.connections();
+        lab.send(&up, &up.routed(&Ip::ttl(1), &t, &l4));
+        assert_eq!(lab.only(&up).icmp(), (11, 0, [0; 4]), "{t:?}");
+        lab.silence();
+        assert_eq!(lab.connections(), known, "and opens nothing");
+        lab.send(&up, &up.routed(&Ip::ttl(2), &t, &l4));
+        assert_eq!(lab.only(&web).p.ttl, 1, "{t:?}");
+    }
+}
+
 #[test]
 fn section_5_2_3_a_packet_to_the_router_itself_needs_no_ttl() {
     let mut lab = Lab::ready();
