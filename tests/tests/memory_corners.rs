@@ -1,7 +1,8 @@
 //! What happens seldom: no external port left, neighbours and ports that are not known at the
 //! wrong moment, errors from third parties, a switch without a host.
 
-use dataplane::base::{Config, Proto, Reason, Role, Tuple};
+use dataplane::base::{Config, Mac, Proto, Reason, Role, Tuple};
+use dataplane::flow::{Dir, FlowKey, Zone};
 use dataplane::port::Caps;
 use dataplane::port::memory::MemoryPort;
 use dataplane::worker::AddPortError;
@@ -214,4 +215,126 @@ fn a_port_that_contradicts_another_is_refused() {
     let again = add("again", Role::Access, WEB);
     assert!(matches!(again, Err(AddPortError::DuplicateMac(..))));
     assert!(add("other", Role::Access, other).is_ok());
+}
+
+/// Of a connection's key the index holds 16 bits. A stranger with the same ones is no hit.
+#[test]
+fn who_has_a_connections_tag_by_chance_is_another() {
+    let mut lab = Lab::ready();
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    let flow = |n: u32| udp_tuple(WEB, 1_024 + (n % 4_000) as u16, FAR, 1 + (n / 4_000) as u16);
+    for n in 0..4_000 {
+        let t = flow(n);
+        lab.route(&web, &t, &udp(&t, b"x"));
+        let back = lab.only(&up).tuple().reversed();
+        lab.route(&up, &back, &udp(&back, b"y"));
+        lab.clear();
+    }
+    assert_eq!(lab.connections(), 4_000);
+    lab.clear();
+    let like_another = |lab: &Lab, t: &Tuple| {
+        let index = &lab.sw.switch().conntrack.index;
+        let found = index.candidate(index.hash(&FlowKey::new(Zone::Inside, t)));
+        // One that is met from the same side.
+        found.get().is_some_and(|(_, dir)| dir == Dir::Orig)
+    };
+    let strangers: Vec<Tuple> = (4_000..)
+        .map(flow)
+        .filter(|t| like_another(&lab, t))
+        .take(5)
+        .collect();
+    for t in strangers {
+        for data in [b"one", b"two"] {
+            lab.route(&web, &t, &udp(&t, data));
+            let seen = lab.only(&up);
+            assert_eq!((seen.tuple().dst, seen.tuple().dport), (FAR, t.dport));
+            assert_eq!((seen.tuple().sport, seen.data()), (t.sport, &data[..]));
+        }
+    }
+    assert_eq!(lab.connections(), 4_005);
+}
+
+/// The switch gives the host what is for the gateway, but not what the host itself sent there.
+#[test]
+fn what_the_host_sends_to_itself_does_not_come_back() {
+    let mut lab = Lab::ready();
+    let host = lab.host.clone();
+    let (t, group) = (udp_tuple(WEB, 1, GW, 53), Mac([2, 9, 9, 9, 9, 9]));
+    lab.send(
+        &host,
+        &eth(
+            mac(GW),
+            group,
+            0x0800,
+            &ipv4(&Ip::default(), &t, &udp(&t, b"x")),
+        ),
+    );
+    lab.silence();
+    assert_eq!(lab.drops(Reason::SamePort), 1);
+}
+
+/// The chains count what a Docker host's would: the first packet of a connection.
+#[test]
+fn only_a_first_packet_to_the_host_counts_in_the_chains() {
+    let mut lab = Lab::ready();
+    let (web, counted) = (lab.web.clone(), |lab: &Lab| {
+        let chains = &lab.sw.switch().chains;
+        (chains.prerouting.get().0, chains.input.get().0)
+    });
+    let (t, u) = (tcp_tuple(WEB, 1, GW, 22), udp_tuple(WEB, 1, GW, 53));
+    lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
+    assert_eq!(counted(&lab), (1, 1));
+    for flags in [ACK, SYN | ACK, ACK | 8] {
+        lab.route(&web, &t, &tcp(&t, 2, 1, flags, b""));
+    }
+    lab.route(&web, &u, &udp(&u, b"x"));
+    assert_eq!(counted(&lab), (1, 1));
+}
+
+/// So do the rules: what was published, by whom, and what went out by another name.
+#[test]
+fn a_first_packet_counts_where_dockers_rules_would_have_met_it() {
+    let mut lab = Lab::ready();
+    let (web, db, up) = (lab.web.clone(), lab.db.clone(), lab.up.clone());
+    let id = lab.publish(Proto::UDP, (53, 53), (WEB, 53));
+    let counted = |lab: &Lab| {
+        let (sw, rules) = (lab.sw.switch(), lab.sw.switch().rules.report());
+        let rule = rules.iter().find(|r| r.id == id).expect("it is there");
+        let c = &sw.chains;
+        let chains = [&c.prerouting, &c.masquerade, &c.postrouting].map(|c| c.get().0);
+        (rule.dnat.0, rule.masquerade.0, chains)
+    };
+    for (by, t, want) in [
+        (&up, udp_tuple(PEER, 1, UP, 53), (1, 0, [0, 0, 1])),
+        (&db, udp_tuple(DB, 1, UP, 53), (2, 1, [0, 0, 1])),
+        (&web, udp_tuple(WEB, 1, FAR, 53), (2, 1, [1, 1, 1])),
+    ] {
+        for _ in 0..2 {
+            lab.route(by, &t, &udp(&t, b"x"));
+            assert_eq!(counted(&lab), want, "{t:?}");
+        }
+    }
+}
+
+/// What waits for a neighbour in vain is told so, unless it is an error itself.
+#[test]
+fn an_error_that_waits_in_vain_is_not_answered() {
+    let mut lab = Lab::ready();
+    let (web, up) = (lab.web.clone(), lab.up.clone());
+    lab.publish(Proto::UDP, (53, 53), (WEB, 53));
+    let asks = udp_tuple(PEER, 9, UP, 53);
+    lab.route(&up, &asks, &udp(&asks, b"?"));
+    let seen = lab.only(&web);
+    lab.sw.switch().neigh.forget(Zone::Uplink, PEER);
+    let quoted = &seen.bytes[usize::from(seen.p.l3_off)..][..28];
+    let error = tuple(Proto::ICMP, (WEB, 0), (PEER, 0));
+    lab.route(&web, &error, &icmp(3, 3, [0; 4], quoted));
+    let answer = seen.tuple().reversed();
+    lab.route(&web, &answer, &udp(&answer, b"!"));
+    assert_eq!(lab.sw.totals().held, 2);
+    lab.clear();
+    lab.wait(Duration::from_secs(5));
+    assert_eq!(lab.drops(Reason::HostUnreachable), 2);
+    let told = lab.only(&web);
+    assert_eq!((told.icmp().0, told.inner().tuple), (3, answer));
 }

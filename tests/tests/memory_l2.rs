@@ -197,6 +197,15 @@ fn frames_longer_than_the_egress_mtu_are_not_bridged() {
     lab.send(&web, &eth(mac(ip), web.mac(), 0x88b5, &[1; 1_001]));
     assert_eq!(small.take().len(), 1);
     assert_eq!(lab.drops(Reason::TxTooLong), 1);
+    // The same where nobody knows whose it is.
+    for (len, all) in [(1_500, [1, 0, 1, 1, 0]), (1_501, [0; 5])] {
+        lab.clear();
+        let unknown = Mac([2, 7, 7, 7, 7, 7]);
+        lab.send(&web, &eth(unknown, web.mac(), 0x88b5, &vec![1; len]));
+        assert_eq!(lab.spread(), all, "{len}");
+    }
+    small.take();
+    assert_eq!(lab.drops(Reason::TxTooLong), 2);
     // A superframe is as long as its segments.
     let t = tuple(Proto::TCP, (WEB, 1), (ip, 2));
     let whole = eth(

@@ -303,6 +303,26 @@ fn outside_nobody_is_told_that_an_address_is_gone() {
     assert_eq!(lab.sw.switch().drops(Reason::NotOurs), 1);
 }
 
+/// Who opens the connection anew has understood; what comes after that one is an ordinary stranger.
+#[test]
+fn a_note_is_gone_when_its_connection_is_opened_anew() {
+    let mut lab = shared_lab();
+    let web = lab.web.clone();
+    let t = tcp_tuple(WEB, 1, FAR, 80);
+    lab.route(&web, &t, &syn(&t));
+    move_to(&lab, OTHER);
+    let now = lab.now.tick();
+    assert_eq!(lab.sw.switch().end_by_address(now), 1);
+    lab.route(&web, &t, &syn(&t));
+    assert_eq!(lab.sw.switch().conntrack.len(), 1);
+    lab.wait(Duration::from_secs(500));
+    assert_eq!(lab.sw.switch().conntrack.len(), 0);
+    lab.clear();
+    lab.route(&web, &t, &tcp(&t, 2, 77, ACK, b""));
+    lab.silence();
+    assert_eq!(lab.sw.switch().drops(Reason::TcpNoConnection), 1);
+}
+
 /// Only what ends with an address is noted: what ended otherwise is an ordinary stranger later.
 #[test]
 fn a_connection_that_kept_its_address_leaves_no_note() {

@@ -96,3 +96,18 @@ fn link_local_groups_are_never_written_down() {
     g.join(0, mdns, PortId(1), false, at(0));
     assert!(g.is_empty() && g.ports(0, mdns, at(0)).is_none());
 }
+
+#[test]
+fn routers_are_known_by_their_vlan_and_port() {
+    let g = Groups::new(100);
+    for (vid, port) in [(0, 3), (0, 4), (7, 4), (0, 3)] {
+        g.query_heard(vid, PortId(port), true, at(0));
+    }
+    let mut of_all = g.routers(0, at(1));
+    of_all.sort();
+    assert_eq!(of_all, [PortId(3), PortId(4)]);
+    assert_eq!(g.routers(7, at(1)), [PortId(4)]);
+    // Each is known for as long as it asks itself.
+    g.query_heard(0, PortId(4), true, at(200));
+    assert_eq!(g.routers(0, at(300)), [PortId(4)]);
+}

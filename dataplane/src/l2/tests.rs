@@ -107,6 +107,16 @@ fn a_sweep_keeps_to_its_budget_and_reaches_every_port() {
 }
 
 #[test]
+fn nobody_is_where_nobody_can_be() {
+    let f = fdb(9);
+    let beyond = PortId(PortId::MAX_PORTS as u16);
+    for (mac, port) in [(Mac::BROADCAST, B), (Mac::ZERO, B), (mac(1), beyond)] {
+        assert!(!f.insert_static(key(mac), port), "{mac} {port:?}");
+    }
+    assert!(f.is_empty() && f.insert_static(key(mac(1)), B));
+}
+
+#[test]
 fn static_entries_stay() {
     let f = fdb(2);
     assert_eq!(f.learn(key(mac(1)), B, Tick(5)), Learn::New);

@@ -127,6 +127,12 @@ fn the_uplink_address_is_answered_for_outside_only() {
     let other = Ask::new(Role::Uplink, 1, M1, out(3), out(4)).run(&n);
     assert!(matches!(other.action, ArpAction::Consume));
     assert_eq!(n.len(), 2, "{:?}", n.list(Tick(1)));
+    // Who is not on the link, or has no address yet, is answered and not learned.
+    for far in [Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::UNSPECIFIED] {
+        let v = Ask::new(Role::Uplink, 1, M2, far, out(1)).run(&n);
+        assert_eq!(answer(&v).tha, M2);
+        assert_eq!(n.len(), 2, "{far}");
+    }
 }
 
 #[test]

@@ -120,6 +120,10 @@ fn a_new_mac_voids_what_was_cached() {
             .changed
     );
     assert_eq!(resolve(&n, 2, 100 * REACH), Resolve::Known(M1));
+    assert_eq!(
+        n.expires_ms(Zone::Inside, ip(2), Tick(100 * REACH)),
+        u32::MAX
+    );
     assert_eq!(act(&n, 100 * REACH), []);
     let before = n.generation();
     n.forget_mac(Zone::Uplink, M1);

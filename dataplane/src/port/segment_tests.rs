@@ -122,6 +122,59 @@ fn bad_headers_are_typed_errors() {
 }
 
 #[test]
+fn only_a_partial_checksum_is_finished_in_place() {
+    let spec = Spec::default();
+    let (good, part) = (spec.finished(), spec.partial());
+    let (_, long) = superframe(&spec, 100);
+    let without = VnetHdr {
+        needs_csum: false,
+        ..long
+    };
+    for mut hdr in [VnetHdr::PLAIN, long, without] {
+        let (mut b, before) = (good.clone(), hdr);
+        assert_eq!(finish_in_place(&mut b, &mut hdr), Ok(()));
+        assert_eq!((b, hdr), (good.clone(), before), "left alone");
+    }
+    let (mut b, mut hdr) = part;
+    assert_eq!(finish_in_place(&mut b, &mut hdr), Ok(()));
+    assert_eq!((b, hdr), (good, VnetHdr::PLAIN));
+}
+
+/// The field of a UDP checksum is where the lower half of TCP's sequence number stands.
+#[test]
+fn a_sequence_number_is_no_checksum() {
+    let spec = Spec {
+        seq: 0x0003_0000,
+        payload: vec![7; 1000],
+        ..Spec::default()
+    };
+    let (b, mut hdr) = superframe(&spec, 100);
+    for needs_csum in [true, false] {
+        hdr.needs_csum = needs_csum;
+        let out = run(&b, &hdr, Caps::NONE).unwrap();
+        assert_eq!(out.len(), 10);
+        assert!(out.iter().all(|(_, f)| judge(f) == Ok(())));
+    }
+}
+
+#[test]
+fn as_many_segments_as_there_may_be_and_no_more() {
+    let spec = Spec {
+        payload: vec![7; MAX_SEGMENTS],
+        ..Spec::default()
+    };
+    let (b, hdr) = superframe(&spec, 1);
+    assert_eq!(run(&b, &hdr, Caps::NONE).unwrap().len(), MAX_SEGMENTS);
+    let spec = Spec {
+        payload: vec![7; MAX_SEGMENTS + 1],
+        ..spec
+    };
+    let (b, hdr) = superframe(&spec, 1);
+    let refused = run(&b, &hdr, Caps::NONE).unwrap_err();
+    assert_eq!(refused, SegmentError::Size(1));
+}
+
+#[test]
 fn sending_stops_at_a_full_port() {
     let (port, mut q) = MemoryPort::new(1, Caps::NONE);
     port.set_capacity(2);
@@ -279,6 +332,8 @@ proptest! {
         for (i, (h, f)) in pieces.iter().enumerate() {
             prop_assert!(f.len() <= MAX_FRAME);
             prop_assert_eq!(h.ecn, ecn && i == 0);
+            let headers = Headers::find(&f).unwrap().payload;
+            prop_assert!(!h.is_super() || usize::from(h.hdr_len) == headers);
             for (_, f) in run(f, h, Caps::NONE).unwrap() {
                 prop_assert_eq!(judge(&f), Ok(()));
                 let at = Headers::find(&f).unwrap();
