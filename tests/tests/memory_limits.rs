@@ -250,6 +250,16 @@ fn half_open_connections_have_a_limit_of_their_own_per_port() {
     let t = tuple(Proto::TCP, (FAR, 100), (UP, 5_000));
     let back = tuple(Proto::TCP, (WEB, 80), (FAR, 100));
     lab.route(&web, &back, &tcp(&back, 900, 2, SYN | ACK, b""));
+    lab.clear();
+    let early = tuple(Proto::TCP, (FAR, 199), (UP, 5_000));
+    passes(
+        &mut lab,
+        &up,
+        &early,
+        &tcp(&early, 1, 0, SYN, b""),
+        &web,
+        false,
+    );
     lab.route(&up, &t, &tcp(&t, 2, 901, ACK, b""));
     lab.clear();
     let t = tuple(Proto::TCP, (FAR, 200), (UP, 5_000));

@@ -332,7 +332,7 @@ proptest! {
         for (i, (h, f)) in pieces.iter().enumerate() {
             prop_assert!(f.len() <= MAX_FRAME);
             prop_assert_eq!(h.ecn, ecn && i == 0);
-            let headers = Headers::find(&f).unwrap().payload;
+            let headers = Headers::find(f).unwrap().payload;
             prop_assert!(!h.is_super() || usize::from(h.hdr_len) == headers);
             for (_, f) in run(f, h, Caps::NONE).unwrap() {
                 prop_assert_eq!(judge(&f), Ok(()));
