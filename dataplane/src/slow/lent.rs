@@ -154,3 +154,52 @@ impl Ctx<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(5);
+    const PORT: PortId = PortId(1);
+
+    #[test]
+    fn they_wait_for_ports_or_for_a_second() {
+        let w = Waiting::default();
+        let frame = Frame::from_bytes(&[7; 60]);
+        assert!(w.deadline().is_none() && w.take(NOW + PATIENCE).is_none());
+        assert!(w.hold(&frame, PORT, w.lent(), NOW));
+        assert!(w.hold(&frame, PORT, w.lent(), NOW + PATIENCE / 2));
+        assert_eq!(w.deadline(), Some(NOW + PATIENCE), "the first one's");
+        assert!(w.take(NOW + PATIENCE / 2).is_none());
+        let (frames, in_vain) = w.take(NOW + PATIENCE).expect("it is time");
+        assert_eq!((frames.len(), in_vain), (2, true));
+        assert!(!w.any() && w.deadline().is_none());
+        // Ports were lent.
+        assert!(w.hold(&frame, PORT, w.lent(), NOW));
+        w.go();
+        assert_eq!(w.deadline(), Some(Instant::ZERO), "at once");
+        assert!(
+            w.take(NOW)
+                .is_some_and(|(frames, in_vain)| frames.len() == 1 && !in_vain)
+        );
+        // They were lent while it was looked for one.
+        let before = w.lent();
+        w.go();
+        assert!(w.hold(&frame, PORT, before, NOW));
+        assert_eq!(w.deadline(), Some(Instant::ZERO));
+    }
+
+    #[test]
+    fn no_more_wait_than_there_is_room_for() {
+        let w = Waiting::default();
+        let large = Frame::from_bytes(&[7; 60_000]);
+        let held = (0..FRAMES).filter(|_| w.hold(&large, PORT, 0, NOW)).count();
+        assert_eq!(held, BYTES / 60_000);
+        let w = Waiting::default();
+        let small = Frame::from_bytes(&[7; 60]);
+        let held = (0..2 * FRAMES)
+            .filter(|_| w.hold(&small, PORT, 0, NOW))
+            .count();
+        assert_eq!(held, FRAMES);
+    }
+}
