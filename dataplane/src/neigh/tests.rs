@@ -134,6 +134,21 @@ fn a_new_mac_voids_what_was_cached() {
 }
 
 #[test]
+fn one_side_is_forgotten_with_what_waits_there() {
+    let n = table();
+    for zone in [Zone::Inside, Zone::Uplink] {
+        n.seed(zone, ip(2), M1, Tick(0));
+        n.resolve(zone, ip(3), Tick(0));
+        assert!(matches!(n.hold(zone, ip(3), frame(1), P), Hold::Held));
+    }
+    assert!(n.is_pending(Zone::Uplink, ip(3)) && !n.is_pending(Zone::Uplink, ip(2)));
+    assert_eq!(n.forget_zone(Zone::Uplink).len(), 1);
+    assert!(!n.is_pending(Zone::Uplink, ip(3)) && n.is_pending(Zone::Inside, ip(3)));
+    assert_eq!(n.len(), 2);
+    assert_eq!(resolve(&n, 2, 1), Resolve::Known(M1));
+}
+
+#[test]
 fn queues_are_bounded_by_frames_and_bytes() {
     let n = table();
     let hold = |last: u8, f: Frame| n.hold(Zone::Inside, ip(last), f, P);

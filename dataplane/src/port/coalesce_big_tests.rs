@@ -179,13 +179,15 @@ fn a_short_segment_ends_the_run() {
 
 #[test]
 fn a_push_moves_to_the_end_and_a_fin_ends() {
-    let mut specs = stream(&Spec::default(), &[FULL; 4]);
-    specs[0].flags |= PSH;
-    specs[2].flags |= FIN;
-    let out = run(BIG, &frames(&specs));
-    assert_eq!(out.iter().map(|w| w.2.len()).collect::<Vec<_>>(), [3, 1]);
-    assert_eq!(out[0].1[47], ACK | PSH | FIN);
-    assert_eq!(out[1].1[47], ACK);
+    for pushed in 0..3 {
+        let mut specs = stream(&Spec::default(), &[FULL; 4]);
+        specs[pushed].flags |= PSH;
+        specs[2].flags |= FIN;
+        let out = run(BIG, &frames(&specs));
+        assert_eq!(out.iter().map(|w| w.2.len()).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(out[0].1[47], ACK | PSH | FIN);
+        assert_eq!(out[1].1[47], ACK);
+    }
     // Without a stack behind the port it stays where it is.
     let mut specs = stream(&Spec::default(), &[MSS; 3]);
     specs[0].flags |= PSH;

@@ -140,6 +140,24 @@ fn only_a_partial_checksum_is_finished_in_place() {
     assert_eq!((b, hdr), (good, VnetHdr::PLAIN));
 }
 
+#[test]
+fn datagrams_without_a_checksum_stay_without() {
+    let spec = Spec {
+        tcp: false,
+        payload: vec![7; 1000],
+        ..Spec::default()
+    };
+    let (mut b, mut hdr) = superframe(&spec, 100);
+    let field = Headers::find(&b).unwrap().l4 + 6;
+    put16(&mut b, field, 0);
+    for needs_csum in [true, false] {
+        hdr.needs_csum = needs_csum;
+        let out = run(&b, &hdr, Caps::NONE).unwrap();
+        assert_eq!(out.len(), 10);
+        assert!(out.iter().all(|(_, f)| (be16(f, field) == 0) != needs_csum));
+    }
+}
+
 /// The field of a UDP checksum is where the lower half of TCP's sequence number stands.
 #[test]
 fn a_sequence_number_is_no_checksum() {
