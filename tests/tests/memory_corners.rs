@@ -291,6 +291,26 @@ fn only_a_first_packet_to_the_host_counts_in_the_chains() {
     assert_eq!(counted(&lab), (1, 1));
 }
 
+#[test]
+fn only_a_first_packet_of_the_host_counts_in_the_chains() {
+    let mut lab = Lab::ready();
+    let host = lab.host.clone();
+    let counted = |lab: &Lab| {
+        let chains = &lab.sw.switch().chains;
+        (chains.output.get().0, chains.postrouting.get().0)
+    };
+    let (t, u) = (tcp_tuple(GW, 1, WEB, 80), udp_tuple(GW, 1, WEB, 53));
+    let frame = |t: &Tuple, l4: &[u8]| {
+        let packet = ipv4(&Ip::default(), t, l4);
+        eth(mac(WEB), mac(GW), 0x0800, &packet)
+    };
+    lab.send(&host, &frame(&t, &tcp(&t, 1, 0, SYN, b"")));
+    assert_eq!(counted(&lab), (1, 1));
+    lab.send(&host, &frame(&t, &tcp(&t, 2, 1, ACK, b"x")));
+    lab.send(&host, &frame(&u, &udp(&u, b"x")));
+    assert_eq!(counted(&lab), (1, 1));
+}
+
 /// So do the rules: what was published, by whom, and what went out by another name.
 #[test]
 fn a_first_packet_counts_where_dockers_rules_would_have_met_it() {

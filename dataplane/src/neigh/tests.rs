@@ -134,6 +134,28 @@ fn a_new_mac_voids_what_was_cached() {
 }
 
 #[test]
+fn a_permanent_entry_is_moved_by_hand_alone() {
+    let n = table();
+    n.pin(Zone::Inside, ip(2), M1, Tick(0)).unwrap();
+    let before = n.generation();
+    n.pin(Zone::Inside, ip(2), M1, Tick(1)).unwrap();
+    assert_eq!(n.generation(), before, "nothing is new");
+    n.pin(Zone::Inside, ip(2), M2, Tick(2)).unwrap();
+    assert_ne!(n.generation(), before);
+    assert_eq!(resolve(&n, 2, 3), Resolve::Known(M2));
+}
+
+#[test]
+fn only_news_is_told_as_news() {
+    let n = table();
+    resolve(&n, 2, 0);
+    let news = |mac, at| n.seed(Zone::Inside, ip(2), mac, Tick(at)).unwrap().changed;
+    assert!(news(M1, 1), "it was asked for");
+    assert!(!news(M1, 2));
+    assert!(news(M2, 3));
+}
+
+#[test]
 fn one_side_is_forgotten_with_what_waits_there() {
     let n = table();
     for zone in [Zone::Inside, Zone::Uplink] {
