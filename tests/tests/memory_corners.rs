@@ -16,12 +16,12 @@ fn from_db(sport: u16, dst: Ipv4Addr) -> Tuple {
     tuple(Proto::TCP, (DB, sport), (dst, 80))
 }
 
-/// Takes every external TCP port but one.
-fn take_all_but(lab: &Lab, free: u16) {
+/// Takes every external TCP port but these.
+fn take_all_but(lab: &Lab, free: &[u16]) {
     let sw = lab.sw.switch();
     let published = sw.rules.published_ports(Proto::TCP);
     let host = Ipv4Addr::new(10, 0, 0, 200);
-    for p in (1_024..=u16::MAX).filter(|p| *p != free) {
+    for p in (1_024..=u16::MAX).filter(|p| !free.contains(p)) {
         let _ = sw.external.acquire(Proto::TCP, (host, p), None, published);
     }
 }
@@ -37,7 +37,7 @@ fn a_closed_connection_gives_its_port_to_a_new_one_when_none_is_free() {
     assert_eq!(back.dport, 2_000);
     lab.route(&up, &back, &tcp(&back, 900, 101, SYN | ACK, b""));
     lab.route(&web, &old, &tcp(&old, 101, 901, ACK, b""));
-    take_all_but(&lab, 2_000);
+    take_all_but(&lab, &[2_000]);
     lab.clear();
 
     // While it lives it keeps its port: the new one shares a port with another destination's.
@@ -58,11 +58,33 @@ fn a_closed_connection_gives_its_port_to_a_new_one_when_none_is_free() {
     assert_eq!(lab.drops(Reason::PortsExhausted), 0);
 }
 
+#[test]
+fn of_closed_connections_the_first_gives_its_port_first() {
+    let mut lab = Lab::ready();
+    let (web, db, up) = (lab.web.clone(), lab.db.clone(), lab.up.clone());
+    let ports = [2_000, 2_001, 2_002];
+    for sport in ports {
+        let old = tuple(Proto::TCP, (WEB, sport), (FAR, 80));
+        lab.route(&web, &old, &tcp(&old, 100, 0, SYN, b""));
+        let back = lab.only(&up).tuple().reversed();
+        lab.route(&up, &back, &tcp(&back, 900, 101, SYN | ACK, b""));
+        lab.route(&web, &old, &tcp(&old, 101, 901, ACK, b""));
+        lab.route(&web, &old, &tcp(&old, 101, 901, RST, b""));
+        lab.clear();
+    }
+    take_all_but(&lab, &ports);
+    for (n, sport) in (0..).zip(ports) {
+        let new = from_db(3_000 + n, FAR);
+        lab.route(&db, &new, &tcp(&new, 5, 0, SYN, b""));
+        assert_eq!(lab.only(&up).tuple().sport, sport);
+    }
+}
+
 /// An endpoint whose port is taken towards a destination by another uses a further one there.
 #[test]
 fn one_endpoint_may_hold_several_ports_when_all_are_shared() {
     let mut lab = Lab::ready();
-    take_all_but(&lab, 0);
+    take_all_but(&lab, &[]);
     let (db, app, up) = (lab.db.clone(), lab.app.clone(), lab.up.clone());
     let mut outs = Vec::new();
     for n in 0..200u16 {
@@ -334,6 +356,25 @@ fn a_first_packet_counts_where_dockers_rules_would_have_met_it() {
             assert_eq!(counted(&lab), want, "{t:?}");
         }
     }
+}
+
+/// However much waited in vain, its sender hears of it at the rate of other errors.
+#[test]
+fn errors_about_what_waited_are_limited_in_rate() {
+    let mut lab = Lab::ready();
+    let web = lab.web.clone();
+    for last in 100..120 {
+        for sport in 1..=16 {
+            let t = udp_tuple(WEB, sport, Ipv4Addr::new(192, 0, 2, last), 53);
+            lab.route(&web, &t, &udp(&t, b"x"));
+        }
+    }
+    assert_eq!(lab.sw.totals().held, 320);
+    lab.clear();
+    lab.wait(Duration::from_secs(5));
+    assert_eq!(lab.drops(Reason::HostUnreachable), 320);
+    let told = lab.got(&web).len();
+    assert!((250..300).contains(&told), "{told}, with a burst of 250");
 }
 
 /// What waits for a neighbour in vain is told so, unless it is an error itself.
