@@ -281,16 +281,9 @@ fn who_has_a_connections_tag_by_chance_is_another() {
 fn what_the_host_sends_to_itself_does_not_come_back() {
     let mut lab = Lab::ready();
     let host = lab.host.clone();
-    let (t, group) = (udp_tuple(WEB, 1, GW, 53), Mac([2, 9, 9, 9, 9, 9]));
-    lab.send(
-        &host,
-        &eth(
-            mac(GW),
-            group,
-            0x0800,
-            &ipv4(&Ip::default(), &t, &udp(&t, b"x")),
-        ),
-    );
+    let (t, sender) = (udp_tuple(WEB, 1, GW, 53), Mac([2, 9, 9, 9, 9, 9]));
+    let packet = ipv4(&Ip::default(), &t, &udp(&t, b"x"));
+    lab.send(&host, &eth(mac(GW), sender, 0x0800, &packet));
     lab.silence();
     assert_eq!(lab.drops(Reason::SamePort), 1);
 }
