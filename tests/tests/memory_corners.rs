@@ -253,7 +253,6 @@ fn who_has_a_connections_tag_by_chance_is_another() {
         lab.clear();
     }
     assert_eq!(lab.connections(), 4_000);
-    lab.clear();
     let like_another = |lab: &Lab, t: &Tuple| {
         let index = &lab.sw.switch().conntrack.index;
         let found = index.candidate(index.hash(&FlowKey::new(Zone::Inside, t)));
@@ -292,10 +291,11 @@ fn what_the_host_sends_to_itself_does_not_come_back() {
 #[test]
 fn only_a_first_packet_to_the_host_counts_in_the_chains() {
     let mut lab = Lab::ready();
-    let (web, counted) = (lab.web.clone(), |lab: &Lab| {
+    let web = lab.web.clone();
+    let counted = |lab: &Lab| {
         let chains = &lab.sw.switch().chains;
         (chains.prerouting.get().0, chains.input.get().0)
-    });
+    };
     let (t, u) = (tcp_tuple(WEB, 1, GW, 22), udp_tuple(WEB, 1, GW, 53));
     lab.route(&web, &t, &tcp(&t, 1, 0, SYN, b""));
     assert_eq!(counted(&lab), (1, 1));

@@ -91,15 +91,13 @@ fn section_5_3_1_what_is_passed_on_to_a_container_needs_a_ttl() {
     lab.publish(Proto::TCP, (80, 80), (WEB, 80));
     lab.publish(Proto::UDP, (53, 53), (WEB, 53));
     let asks = udp_tuple(WEB, 1, FAR, 2);
-    let answers = pass(&mut lab, &web, &asks, &udp(&asks, b"?"), &up);
+    let seen = pass(&mut lab, &web, &asks, &udp(&asks, b"?"), &up);
+    let answers = seen.tuple().reversed();
     let (t, u) = (tcp_tuple(FAR, 5, UP, 80), udp_tuple(FAR, 5, UP, 53));
     for (t, l4) in [
         (t, tcp(&t, 1, 0, SYN, b"")),
         (u, udp(&u, b"x")),
-        (
-            answers.tuple().reversed(),
-            udp(&answers.tuple().reversed(), b"!"),
-        ),
+        (answers, udp(&answers, b"!")),
     ] {
         let known = lab.connections();
         lab.send(&up, &up.routed(&Ip::ttl(1), &t, &l4));
